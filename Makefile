@@ -1,0 +1,55 @@
+# Two commands: `make demo` and `make test`. Both set up .venv on their own.
+# Needed beforehand: Python >= 3.11 with venv, a C compiler, make.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11 python,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+CC ?= cc
+VENV := .venv
+RUN := $(VENV)/bin
+
+CORE := $(wildcard src/klingmask/core/*.[ch])
+BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(CORE)
+WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+.PHONY: demo test lint types core-test clean
+
+demo: $(VENV)/demo.stamp
+	$(RUN)/python demo/demo.py
+
+test: lint types core-test
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(RUN)/mypy
+	$(RUN)/python -m mypy.stubtest klingmask._rle --allowlist tests/stubtest.txt
+
+# The C core alone, under the sanitizers and with every warning an error.
+core-test: build/test_core
+	./build/test_core
+
+build/test_core: tests/core/test_core.c $(CORE)
+	mkdir -p build
+	$(CC) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
+		tests/core/test_core.c src/klingmask/core/*.c -o $@
+
+$(VENV)/pip.stamp:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/demo.stamp: $(VENV)/pip.stamp $(BUILT)
+	$(RUN)/python -m pip install --quiet --editable ".[image]"
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/pip.stamp $(BUILT)
+	$(RUN)/python -m pip install --quiet --editable ".[all]" --group dev
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info src/klingmask/_rle.c src/klingmask/*.so demo/out

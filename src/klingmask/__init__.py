@@ -1,0 +1,46 @@
+"""Compressed run-length masks: a fast and safe codec, and what to do with masks.
+
+The masks are those of the COCO data set, SAM, SA-V and Kling's Multi-Elements
+API: ``{"size": [h, w], "counts": "..."}``. ``Mask`` is one of them, as a value;
+``MaskArray`` is many; the functions do the same on plain rles.
+"""
+
+from klingmask._rle import (
+    Mask,
+    MaskArray,
+    RLEError,
+    area,
+    bbox,
+    complement,
+    decode,
+    difference,
+    encode,
+    get_max_pixels,
+    intersection,
+    iou,
+    set_max_pixels,
+    symmetric_difference,
+    union,
+)
+from klingmask.overlay import overlay, render_layer
+
+__version__ = "0.1.0"
+__all__ = [
+    "Mask",
+    "MaskArray",
+    "RLEError",
+    "area",
+    "bbox",
+    "complement",
+    "decode",
+    "difference",
+    "encode",
+    "get_max_pixels",
+    "intersection",
+    "iou",
+    "overlay",
+    "render_layer",
+    "set_max_pixels",
+    "symmetric_difference",
+    "union",
+]

@@ -1,0 +1,1258 @@
+# cython: language_level=3
+# cython: freethreading_compatible=True, auto_pickle=False, autotestdict=False
+"""Python objects <-> the C core.
+
+Everything here checks its arguments, gets a pointer, calls the core without
+the GIL and wraps what comes back. Loops over runs or pixels are in ``core/``.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+cimport cython
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+cnp.import_array()
+
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
+
+
+cdef extern from "klingmask.h" nogil:
+    ctypedef struct km_mask:
+        const uint32_t *runs
+        size_t n_runs
+        uint32_t height
+        uint32_t width
+
+    ctypedef enum km_fault:
+        KM_BAD_CHARACTER
+        KM_CUT_CODE
+        KM_LONG_CODE
+        KM_NEGATIVE_RUN
+        KM_OVERSHOOT
+
+    ctypedef struct km_source:
+        const char *chars
+        const uint32_t *lengths
+        size_t length
+        uint32_t height
+        uint32_t width
+
+    ctypedef struct km_failure:
+        km_fault fault
+        size_t source
+        size_t position
+        int64_t value
+
+    ctypedef enum km_operation:
+        KM_INTERSECTION
+        KM_DIFFERENCE
+        KM_SYMMETRIC_DIFFERENCE
+        KM_UNION
+
+    ctypedef struct km_box:
+        uint32_t x
+        uint32_t y
+        uint32_t width
+        uint32_t height
+
+    ctypedef struct km_measures:
+        uint64_t area
+        km_box box
+
+    uint64_t km_pixels(const km_mask *mask)
+    size_t km_read_capacity(const km_source *source)
+    bint km_read(const km_source *sources, size_t n, bint strict, uint32_t *runs,
+                 size_t *n_runs, km_mask *masks, km_failure *failure)
+    void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
+    size_t km_format_capacity(size_t n_runs)
+    size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
+    void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
+    size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
+    void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels,
+                        ptrdiff_t stride, uint8_t *scratch)
+    size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
+    size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
+                           uint64_t *scratch)
+    void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width,
+                         uint32_t *runs)
+    size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
+    size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height,
+                        uint32_t width, uint64_t *scratch)
+    void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
+    size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b,
+                      uint32_t *runs)
+    size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n,
+                          uint32_t *runs, uint32_t *scratch, km_mask *folds)
+    size_t km_complement(const km_mask *mask, uint32_t *runs)
+    size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
+    bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
+    void km_measure(const km_mask *masks, size_t n, km_measures *measures)
+    void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a,
+                const km_mask *b, const km_measures *measures_b, size_t n_b, double *iou)
+
+
+class RLEError(ValueError):
+    """A mask that cannot be read, or masks that do not go together.
+
+    Attributes
+    ----------
+    position : int or None
+        Where in the counts the defect shows: the byte of a text, the run of a
+        list of run lengths.
+    index : int or None
+        Which rle of a list it is.
+    """
+
+    def __init__(self, message, position=None, index=None):
+        super().__init__(message)
+        self.position = position
+        self.index = index
+
+    def __reduce__(self):
+        return type(self), (self.args[0], self.position, self.index)
+
+
+# ---- memory ----
+
+cdef void *_allocate(size_t n, size_t item) except NULL:
+    """Room for `n` items, at least one."""
+    cdef void *memory = NULL
+    if n <= <size_t>INT64_MAX // item:
+        memory = PyMem_RawMalloc(max(n, 1) * item)
+    if memory is NULL:
+        raise MemoryError(f"no memory for {n} items of {item} bytes")
+    return memory
+
+
+@cython.final
+cdef class _Memory:
+    """A block that lives as long as the object."""
+
+    cdef void *data
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+    cdef uint32_t *runs(self) noexcept nogil:
+        return <uint32_t *>self.data
+
+    cdef int resize(self, size_t n, size_t item) except -1:
+        cdef void *moved = NULL
+        if n <= <size_t>INT64_MAX // item:
+            moved = PyMem_RawRealloc(self.data, max(n, 1) * item)
+        if moved is NULL:
+            raise MemoryError(f"no memory for {n} items of {item} bytes")
+        self.data = moved
+        return 0
+
+
+cdef _Memory _new_memory(size_t n, size_t item):
+    cdef _Memory memory = _Memory.__new__(_Memory)
+    memory.data = _allocate(n, item)
+    return memory
+
+
+# ---- the pixel limit ----
+
+cdef uint64_t _max_pixels = 1 << 28
+
+
+def get_max_pixels():
+    """The most pixels that one mask may have to be decoded, or None for no limit.
+
+    Returns
+    -------
+    int or None
+        268435456 (2**28) unless set_max_pixels() changed it.
+    """
+    return None if _max_pixels == <uint64_t>-1 else _max_pixels
+
+
+def set_max_pixels(limit):
+    """Set the most pixels that one mask may have to be decoded.
+
+    A few bytes of counts can claim an image of gigabytes. Whatever allocates
+    pixels (decode, to_numpy, to_png, render_layer) refuses a mask of more than
+    `limit` pixels; what works on runs, or writes into the caller's `out`,
+    does not need to.
+
+    Parameters
+    ----------
+    limit : int or None
+        Pixels, height x width, of a single mask; None for no limit. Holds for
+        the whole process.
+
+    Raises
+    ------
+    RLEError
+        If `limit` is negative.
+    """
+    global _max_pixels
+    if limit is None:
+        _max_pixels = <uint64_t>-1
+        return
+    limit = _integer(limit, "limit")
+    if limit < 0:
+        raise RLEError(f"limit must not be negative, got {limit}; None lifts it")
+    _max_pixels = min(limit, INT64_MAX)
+
+
+cdef int _check_pixel_limit(const km_mask *mask) except -1:
+    if km_pixels(mask) > _max_pixels:
+        raise RLEError(
+            f"a mask of {mask.height} x {mask.width} = {km_pixels(mask)} pixels is over the "
+            f"limit of {_max_pixels}; if you trust its source, raise the limit with "
+            "klingmask.set_max_pixels(), or decode into an array of your own with out="
+        )
+    return 0
+
+
+# ---- reading ----
+
+cdef object _integer(object value, str name):
+    """`value` as an int; numpy integers too, bool and float not."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return value.__index__()
+
+
+cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
+    if not isinstance(size, (list, tuple, np.ndarray)):
+        raise TypeError(f"size must be (height, width), got {size!r}")
+    if len(size) != 2:
+        raise RLEError(f"size must be (height, width), got {size!r}")
+    h = size[0] if type(size[0]) is int else _integer(size[0], "height")
+    w = size[1] if type(size[1]) is int else _integer(size[1], "width")
+    if h < 0 or w < 0:
+        raise RLEError(f"size must not be negative, got ({h}, {w})")
+    if h > UINT32_MAX or w > UINT32_MAX or h * w > UINT32_MAX:
+        raise RLEError(f"size ({h}, {w}) has {h * w} pixels; the format ends at 2**32 - 1")
+    height[0] = h
+    width[0] = w
+    return 0
+
+
+cdef object _run_lengths(object counts):
+    """A list of run lengths as a contiguous uint32 array."""
+    try:
+        lengths = np.asarray(counts)
+    except ValueError:
+        lengths = np.empty((0, 0))  # ragged: more than one axis, whatever it is
+    if lengths.ndim == 0:
+        raise TypeError(
+            f"counts must be a str, bytes or a list of run lengths, got {type(counts).__name__}"
+        )
+    if lengths.ndim > 1:
+        raise RLEError("counts must be a flat list of run lengths")
+    if lengths.size == 0:
+        return np.empty(0, np.uint32)
+    if lengths.dtype.kind not in "iu" or lengths.min() < 0 or lengths.max() > UINT32_MAX:
+        for at, run in enumerate(counts):
+            run = _integer(run, f"run {at}")
+            if not 0 <= run <= UINT32_MAX:
+                raise RLEError(f"run {at}: a run of {run} pixels", position=at)
+    return np.ascontiguousarray(lengths, np.uint32)
+
+
+cdef int _read_source(object rle, km_source *source, list keep) except -1:
+    """Points `source` at the rle's counts, which `keep` keeps alive."""
+    cdef Py_ssize_t length
+    cdef cnp.ndarray lengths
+    source.chars = NULL
+    source.lengths = NULL
+    if isinstance(rle, Mask):
+        source.lengths = (<Mask>rle).c.runs
+        source.length = (<Mask>rle).c.n_runs
+        source.height = (<Mask>rle).c.height
+        source.width = (<Mask>rle).c.width
+        keep.append(rle)
+        return 0
+    if not isinstance(rle, (dict, Mapping)):
+        raise TypeError(
+            "an rle is a dict with the keys 'size' and 'counts', or a Mask; "
+            f"got {type(rle).__name__}"
+        )
+    try:
+        size, counts = rle["size"], rle["counts"]
+    except KeyError as missing:
+        hint = "; pass its 'rle_mask'" if "rle_mask" in rle else ""
+        raise RLEError(
+            f"an rle needs the keys 'size' and 'counts'; {missing} is missing{hint}"
+        ) from None
+    _read_size(size, &source.height, &source.width)
+    if isinstance(counts, str):
+        if not counts.isascii():
+            at = next(i for i, character in enumerate(counts) if not character.isascii())
+            raise RLEError(
+                f"byte {at}: the character {counts[at]!r} is outside 48..111 ('0'..'o')",
+                position=at,
+            )
+        source.chars = PyUnicode_AsUTF8AndSize(counts, &length)
+        source.length = length
+        keep.append(counts)
+        return 0
+    if isinstance(counts, (bytearray, memoryview)):
+        counts = bytes(counts)
+    if isinstance(counts, bytes):
+        source.chars = PyBytes_AS_STRING(counts)
+        source.length = PyBytes_GET_SIZE(counts)
+        keep.append(counts)
+        return 0
+    lengths = _run_lengths(counts)
+    source.lengths = <const uint32_t *>cnp.PyArray_DATA(lengths)
+    source.length = cnp.PyArray_DIM(lengths, 0)
+    keep.append(lengths)
+    return 0
+
+
+cdef object _explain(const km_failure *failure, const km_source *source):
+    """The RLEError for what km_read found."""
+    pixels = f"{source.height} x {source.width} = {<uint64_t>source.height * source.width}"
+    if failure.fault == KM_BAD_CHARACTER:
+        reason = f"the character {chr(failure.value)!r} is outside 48..111 ('0'..'o')"
+    elif failure.fault == KM_CUT_CODE:
+        reason = "the text ends inside a code"
+    elif failure.fault == KM_LONG_CODE:
+        reason = "a code with more characters than its run needs"
+    elif failure.fault == KM_NEGATIVE_RUN:
+        reason = f"a run of {failure.value} pixels"
+    elif failure.fault == KM_OVERSHOOT:
+        reason = f"the runs add up to {failure.value}, past the {pixels} pixels of size"
+    else:
+        reason = (
+            f"the counts end with {failure.value} of the {pixels} pixels of size; "
+            "strict=False would take the missing tail as background"
+        )
+    unit = "run" if source.chars is NULL else "byte"
+    return RLEError(f"{unit} {failure.position}: {reason}", position=failure.position)
+
+
+cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
+    """Fills `masks` from the rles; the runs live in what is returned.
+
+    In a batch, an error says which of the rles it is about.
+    """
+    cdef size_t n = len(rles), i = 0, capacity = 0, n_runs = 0
+    cdef km_source *sources = <km_source *>_allocate(n, sizeof(km_source))
+    cdef km_failure failure
+    cdef _Memory memory
+    cdef bint fine
+    keep = []
+    try:
+        for rle in rles:
+            _read_source(rle, &sources[i], keep)
+            capacity += km_read_capacity(&sources[i])
+            i += 1
+        memory = _new_memory(capacity, sizeof(uint32_t))
+        with nogil:
+            fine = km_read(sources, n, strict, memory.runs(), &n_runs, masks, &failure)
+        if not fine:
+            i = failure.source
+            raise _explain(&failure, &sources[i])
+        memory.resize(n_runs, sizeof(uint32_t))
+        km_lay_out(masks, n, memory.runs())
+        return memory
+    except RLEError as error:
+        if not batch:
+            raise
+        raise RLEError(f"rles[{i}]: {error}", position=error.position, index=i) from None
+    except TypeError as error:
+        if not batch:
+            raise
+        raise TypeError(f"rles[{i}]: {error}") from None
+    finally:
+        PyMem_RawFree(sources)
+
+
+# ---- pixels out ----
+
+cdef int _paint(const km_mask *masks, size_t n, uint8_t value, cnp.ndarray out) except -1:
+    """Decodes into `out`, uint8 or bool of shape (h, w), or (n, h, w), any strides."""
+    if n == 0 or cnp.PyArray_SIZE(out) == 0:
+        return 0
+    cdef int axis = cnp.PyArray_NDIM(out) - 2
+    cdef ptrdiff_t step = cnp.PyArray_STRIDE(out, 0) if axis else 0
+    cdef ptrdiff_t down = cnp.PyArray_STRIDE(out, axis)
+    cdef ptrdiff_t across = cnp.PyArray_STRIDE(out, axis + 1)
+    cdef uint32_t height = masks.height, width = masks.width
+    cdef uint8_t *pixels = <uint8_t *>cnp.PyArray_DATA(out)
+    cdef uint8_t *scratch = NULL
+    cdef size_t i = 0
+    if across == 1 or width == 1:
+        scratch = <uint8_t *>_allocate(km_decode_rows_scratch(height, width), 1)
+        with nogil:
+            while i < n:
+                km_decode_rows(&masks[i], value, pixels, down, scratch)
+                pixels += step
+                i += 1
+        PyMem_RawFree(scratch)
+    elif (down == 1 or height == 1) and across == height:
+        with nogil:
+            while i < n:
+                km_decode_columns(&masks[i], value, pixels)
+                pixels += step
+                i += 1
+    else:
+        contiguous = np.empty((<object>out).shape, out.dtype)
+        _paint(masks, n, value, contiguous)
+        out[...] = contiguous
+    return 0
+
+
+cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
+    cdef size_t i = 1
+    while i < n:
+        if masks[i].height != masks[0].height or masks[i].width != masks[0].width:
+            raise RLEError(
+                f"the masks must have one size: mask 0 has ({masks[0].height}, "
+                f"{masks[0].width}), mask {i} has ({masks[i].height}, {masks[i].width})",
+                index=i,
+            )
+        i += 1
+    return 0
+
+
+cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, object dtype,
+                    object value, object out):
+    """The pixels of one mask, or of n stacked, in a new array or in `out`."""
+    _require_one_size(masks, n)
+    shape = (0, 0)
+    if n:
+        shape = (masks.height, masks.width)
+    if out is None:
+        if order not in ("C", "F"):
+            raise ValueError(f"order must be 'C' or 'F', got {order!r}")
+        dtype = np.dtype(dtype)
+        if dtype not in (np.uint8, np.bool_):
+            raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
+        if n:
+            _check_pixel_limit(masks)
+        if order == "F":
+            out = np.empty((n, *shape[::-1]) if stacked else shape[::-1], dtype).swapaxes(-1, -2)
+        else:
+            out = np.empty((n, *shape) if stacked else shape, dtype)
+    else:
+        if not isinstance(out, np.ndarray) or out.dtype not in (np.uint8, np.bool_):
+            raise TypeError(
+                "out must be a uint8 or bool array, got "
+                f"{out.dtype if isinstance(out, np.ndarray) else type(out).__name__}"
+            )
+        expected = (n, *(shape if n else out.shape[1:])) if stacked else shape
+        if out.shape != expected:
+            raise RLEError(f"out must have the shape {expected}, got {out.shape}")
+        if not out.flags.writeable:
+            raise RLEError("out is read-only")
+    value = _integer(value, "value")
+    if not 0 <= value <= (1 if out.dtype == np.bool_ else 255):
+        raise RLEError(f"value {value} does not fit {out.dtype}")
+    _paint(masks, n, value, out)
+    return out
+
+
+# ---- pixels in ----
+
+cdef object _foreground(object array, int ndim):
+    """`array` as uint8 with non-zero for foreground, without a copy if it can be."""
+    array = np.asarray(array)
+    if array.ndim != ndim:
+        shape = "(height, width)" if ndim == 2 else "(n, height, width)"
+        raise RLEError(f"the array must have the shape {shape}, got {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"the array must be of bool, integers or floats, got {array.dtype}")
+    if array.dtype.itemsize > 1:
+        array = array.astype(bool)
+    return array.view(np.uint8)
+
+
+cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
+    """Fills `masks` from a uint8 array (n, h, w); the runs live in what is returned."""
+    cdef size_t n = cnp.PyArray_DIM(array, 0), i = 0, used = 0, capacity = 0, n_runs
+    cdef uint32_t height, width
+    _read_size((array.shape[1], array.shape[2]), &height, &width)
+    cdef bint columns = False
+    if cnp.PyArray_SIZE(array) and width > 1 and cnp.PyArray_STRIDE(array, 2) != 1:
+        columns = (cnp.PyArray_STRIDE(array, 2) == height
+                   and (cnp.PyArray_STRIDE(array, 1) == 1 or height == 1))
+        if not columns:
+            array = np.ascontiguousarray(array)
+    cdef ptrdiff_t step = cnp.PyArray_STRIDE(array, 0), down = cnp.PyArray_STRIDE(array, 1)
+    cdef const uint8_t *pixels = <const uint8_t *>cnp.PyArray_DATA(array)
+    cdef _Memory memory = _new_memory(n, sizeof(uint32_t))
+    cdef _Memory scratch = _new_memory(
+        km_scan_columns_scratch(height, width) if columns else km_scan_rows_scratch(height, width),
+        sizeof(uint64_t),
+    )
+    cdef uint64_t *words = <uint64_t *>scratch.data
+    while i < n:
+        with nogil:
+            if columns:
+                n_runs = km_scan_columns(pixels, height, width, words)
+            else:
+                n_runs = km_scan_rows(pixels, down, height, width, words)
+        if used + n_runs > capacity:
+            capacity = max(used + n_runs, 2 * capacity)
+            memory.resize(capacity, sizeof(uint32_t))
+        with nogil:
+            if columns:
+                km_runs_columns(words, height, width, memory.runs() + used)
+            else:
+                km_runs_rows(words, height, width, memory.runs() + used)
+        masks[i].n_runs = n_runs
+        masks[i].height = height
+        masks[i].width = width
+        used += n_runs
+        pixels += step
+        i += 1
+    memory.resize(used, sizeof(uint32_t))
+    km_lay_out(masks, n, memory.runs())
+    return memory
+
+
+# ---- one mask ----
+
+cdef Mask _new_mask(const km_mask *c, _Memory memory):
+    """A mask whose runs live in `memory`."""
+    cdef Mask mask = Mask.__new__(Mask)
+    mask.c = c[0]
+    mask.memory = memory
+    return mask
+
+
+cdef Mask _own(_Memory memory, size_t n_runs, uint32_t height, uint32_t width):
+    """A mask of the first runs in `memory`, which it cuts to size."""
+    cdef km_mask c
+    memory.resize(n_runs, sizeof(uint32_t))
+    c.runs = memory.runs()
+    c.n_runs = n_runs
+    c.height = height
+    c.width = width
+    return _new_mask(&c, memory)
+
+
+cdef Mask _combine(km_operation operation, Mask a, Mask b):
+    cdef km_mask[2] masks = [a.c, b.c]
+    _require_one_size(masks, 2)
+    cdef _Memory memory = _new_memory(a.c.n_runs + b.c.n_runs, sizeof(uint32_t))
+    cdef size_t n
+    with nogil:
+        n = km_combine(operation, &masks[0], &masks[1], memory.runs())
+    return _own(memory, n, a.c.height, a.c.width)
+
+
+@cython.final
+cdef class Mask:
+    """One binary mask, kept as run lengths: an immutable value.
+
+    Made by `from_rle`, `from_numpy`, `from_bbox`, `from_png` or `zeros`.
+    Masks of one size combine with ``| & - ^ ~``; ``==``, ``hash``, pickle and
+    copy work as on any value; ``(x, y) in mask`` tells a pixel's colour and
+    ``bool(mask)`` whether there is any foreground.
+    """
+
+    cdef km_mask c
+    cdef _Memory memory
+
+    def __init__(self):
+        raise TypeError("a Mask is made by Mask.from_rle, from_numpy, from_bbox, from_png or zeros")
+
+    @staticmethod
+    def from_rle(rle, *, strict=True):
+        """Read a compressed or plain run-length mask.
+
+        Parameters
+        ----------
+        rle : mapping or Mask
+            ``{"size": [h, w], "counts": ...}``, where counts is the text of
+            the COCO data set (str or bytes) or a list of run lengths, going
+            down the columns and starting with background.
+        strict : bool
+            False takes a missing tail as background and codes that are longer
+            than need be, as the sample code of Kling's API reference does.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If the counts are not well-formed or do not fill the size; the
+            message names the byte.
+        TypeError
+            If something is of the wrong type.
+        """
+        cdef km_mask c
+        cdef _Memory memory = _read([rle], strict, &c, False)
+        return _new_mask(&c, memory)
+
+    @staticmethod
+    def from_numpy(array):
+        """Take the non-zero pixels of an image as foreground.
+
+        Parameters
+        ----------
+        array : array_like, shape (h, w)
+            Of any bool, integer or float dtype, memory order and strides; NaN
+            is foreground.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If the array is not two-dimensional or has 2**32 pixels or more.
+        TypeError
+            If it is of another dtype.
+        """
+        cdef km_mask c
+        cdef _Memory memory = _encode(_foreground(array, 2)[np.newaxis], &c)
+        return _new_mask(&c, memory)
+
+    @staticmethod
+    def from_bbox(size, bbox):
+        """Fill a box.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width of the image.
+        bbox : (int, int, int, int)
+            ``(x, y, w, h)`` in pixels; what lies outside the image is cut off.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If the size, or the box's width or height, is negative.
+        TypeError
+            If anything is not an integer.
+        """
+        cdef uint32_t height, width
+        cdef km_box box
+        cdef size_t n
+        _read_size(size, &height, &width)
+        if len(bbox) != 4:
+            raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
+        x, y, w, h = (_integer(value, "each of bbox (x, y, w, h)") for value in bbox)
+        if w < 0 or h < 0:
+            raise RLEError(f"bbox must not have a negative width or height, got {bbox!r}")
+        left, right = min(max(x, 0), width), min(max(x + w, 0), width)
+        top, bottom = min(max(y, 0), height), min(max(y + h, 0), height)
+        box.x, box.y, box.width, box.height = left, top, right - left, bottom - top
+        cdef _Memory memory = _new_memory(2 * <size_t>box.width + 2, sizeof(uint32_t))
+        with nogil:
+            n = km_box_runs(box, height, width, memory.runs())
+        return _own(memory, n, height, width)
+
+    @staticmethod
+    def zeros(size):
+        """A mask without foreground.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width of the image.
+
+        Returns
+        -------
+        Mask
+        """
+        return Mask.from_bbox(size, (0, 0, 0, 0))
+
+    @staticmethod
+    def from_png(source):
+        """Read a PNG; pixels that are neither black nor clear are foreground.
+
+        Needs the extra ``image``.
+
+        Parameters
+        ----------
+        source : bytes or path
+            The PNG's content, or where it is. Greyscale of any depth, palette
+            (index 0 is background), RGB, and either with an alpha channel.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If it is not a PNG, is damaged, or has more pixels than
+            `set_max_pixels` allows.
+        """
+        from klingmask.png import read_png  # the one thing here that needs Pillow
+
+        return Mask.from_numpy(read_png(source))
+
+    @property
+    def size(self):
+        """(int, int): height and width of the image."""
+        return self.c.height, self.c.width
+
+    @property
+    def area(self):
+        """int: the number of foreground pixels."""
+        cdef km_measures measures
+        with nogil:
+            km_measure(&self.c, 1, &measures)
+        return measures.area
+
+    @property
+    def bbox(self):
+        """(int, int, int, int): the bounding box (x, y, w, h), all 0 for an empty mask."""
+        cdef km_measures measures
+        with nogil:
+            km_measure(&self.c, 1, &measures)
+        return measures.box.x, measures.box.y, measures.box.width, measures.box.height
+
+    @property
+    def runs(self):
+        """Run lengths down the columns, background first: (n,) uint32, read-only."""
+        cdef cnp.npy_intp length = self.c.n_runs
+        cdef cnp.ndarray runs = cnp.PyArray_SimpleNewFromData(
+            1, &length, cnp.NPY_UINT32, <void *>self.c.runs
+        )
+        cnp.set_array_base(runs, self.memory)
+        cnp.PyArray_CLEARFLAGS(runs, cnp.NPY_ARRAY_WRITEABLE)
+        return runs
+
+    @property
+    def counts(self):
+        """str: the runs as compressed text, the same that pycocotools would write."""
+        cdef _Memory text = _new_memory(km_format_capacity(self.c.n_runs), 1)
+        cdef size_t length
+        with nogil:
+            length = km_format(self.c.runs, self.c.n_runs, <char *>text.data)
+        return PyUnicode_DecodeASCII(<char *>text.data, length, NULL)
+
+    def to_rle(self):
+        """The mask as ``{"size": [h, w], "counts": str}``, ready for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        return {"size": [self.c.height, self.c.width], "counts": self.counts}
+
+    def to_numpy(self, order="C", dtype="uint8", value=1, out=None):
+        """Decode into pixels.
+
+        Parameters
+        ----------
+        order : {"C", "F"}
+            Memory order of the new array: rows or columns together.
+        dtype : {"uint8", "bool"}
+            Of the new array.
+        value : int
+            What foreground becomes, up to 255 for uint8; background is 0.
+        out : ndarray, shape (h, w), optional
+            Decode into this uint8 or bool array instead, whatever its order
+            and strides; `order` and `dtype` then say nothing.
+
+        Returns
+        -------
+        ndarray, shape (h, w)
+            `out` if it was given.
+
+        Raises
+        ------
+        RLEError
+            If the mask has more pixels than `set_max_pixels` allows (and `out`
+            is not given), or `out` has the wrong shape or is read-only.
+        """
+        return _decode(&self.c, 1, False, order, dtype, value, out)
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("a Mask holds runs; its pixels are always a new array")
+        if dtype is None or np.dtype(dtype) in (np.uint8, np.bool_):
+            return self.to_numpy(dtype=dtype or "uint8")
+        return self.to_numpy().astype(dtype)
+
+    def to_png(self):
+        """The mask as a greyscale PNG, foreground 255.
+
+        Needs the extra ``image``.
+
+        Returns
+        -------
+        bytes
+        """
+        from klingmask.png import write_png
+
+        return write_png(self.to_numpy(value=255))
+
+    def _repr_png_(self):
+        """What a notebook shows, or None (then it shows the repr)."""
+        try:
+            return self.to_png()
+        except (ImportError, RLEError):
+            return None
+
+    def iou(self, Mask other not None):
+        """Intersection over union; 0.0 if both masks are empty.
+
+        Parameters
+        ----------
+        other : Mask
+            Of the same size.
+
+        Returns
+        -------
+        float
+        """
+        cdef km_mask[2] masks = [self.c, other.c]
+        cdef km_measures[2] measures
+        cdef double iou
+        _require_one_size(masks, 2)
+        with nogil:
+            km_measure(masks, 2, measures)
+            km_iou(&masks[0], &measures[0], 1, &masks[1], &measures[1], 1, &iou)
+        return iou
+
+    def __or__(self, other):
+        return _combine(KM_UNION, self, other) if isinstance(other, Mask) else NotImplemented
+
+    def __and__(self, other):
+        return _combine(KM_INTERSECTION, self, other) if isinstance(other, Mask) else NotImplemented
+
+    def __sub__(self, other):
+        return _combine(KM_DIFFERENCE, self, other) if isinstance(other, Mask) else NotImplemented
+
+    def __xor__(self, other):
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return _combine(KM_SYMMETRIC_DIFFERENCE, self, other)
+
+    def __invert__(self):
+        cdef _Memory memory = _new_memory(self.c.n_runs + 1, sizeof(uint32_t))
+        cdef size_t n
+        with nogil:
+            n = km_complement(&self.c, memory.runs())
+        return _own(memory, n, self.c.height, self.c.width)
+
+    def __contains__(self, point):
+        x, y = (_integer(value, "each of a point (x, y)") for value in point)
+        if not (0 <= x < self.c.width and 0 <= y < self.c.height):
+            return False
+        return km_contains(&self.c, x, y)
+
+    def __bool__(self):
+        return self.c.n_runs > 1
+
+    def __eq__(self, other):
+        if not isinstance(other, Mask):
+            return NotImplemented
+        cdef Mask o = other
+        return (
+            self.c.height == o.c.height
+            and self.c.width == o.c.width
+            and self.c.n_runs == o.c.n_runs
+            and memcmp(self.c.runs, o.c.runs, self.c.n_runs * sizeof(uint32_t)) == 0
+        )
+
+    def __hash__(self):
+        runs = (<const char *>self.c.runs)[: self.c.n_runs * sizeof(uint32_t)]
+        return hash((self.c.height, self.c.width, runs))
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return Mask.from_rle, (self.to_rle(),)
+
+    def __repr__(self):
+        return f"Mask(size={self.size}, area={self.area}, bbox={self.bbox})"
+
+
+# ---- many masks ----
+
+# km_measures, as numpy sees it.
+_MEASURES = np.dtype([("area", np.uint64), ("box", np.uint32, 4)])
+
+
+cdef MaskArray _new_mask_array(size_t n):
+    """A MaskArray whose masks are still to be filled in."""
+    cdef MaskArray masks = MaskArray.__new__(MaskArray)
+    masks.block = _new_memory(n, sizeof(km_mask))
+    masks.n = n
+    return masks
+
+
+cdef MaskArray _read_array(object rles, bint strict, bint batch):
+    if isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__"):
+        raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
+    rles = list(rles)
+    cdef MaskArray masks = _new_mask_array(len(rles))
+    masks.memory = _read(rles, strict, masks.items(), batch)
+    return masks
+
+
+cdef MaskArray _as_array(object rles, bint strict=True):
+    """What the functions take: one rle, a list of them, or a MaskArray."""
+    if isinstance(rles, MaskArray):
+        return rles
+    if _is_single(rles):
+        return _read_array([rles], strict, False)
+    return _read_array(rles, strict, True)
+
+
+cdef bint _is_single(object rles):
+    return isinstance(rles, (dict, Mask, Mapping))
+
+
+@cython.final
+cdef class MaskArray:
+    """Many masks in one block of memory: a sequence with columns.
+
+    Made by `from_rles` or `from_numpy`. An integer index gives a `Mask`; a
+    slice, or an array of indices or bools, a MaskArray that shares the runs.
+    Sizes may differ, save where masks meet in one image.
+    """
+
+    cdef _Memory block   # the km_masks
+    cdef _Memory memory  # the runs they point at
+    cdef size_t n
+
+    cdef km_mask *items(self) noexcept nogil:
+        return <km_mask *>self.block.data
+
+    def __init__(self):
+        raise TypeError("a MaskArray is made by MaskArray.from_rles or from_numpy")
+
+    @staticmethod
+    def from_rles(rles, *, strict=True):
+        """Read many masks.
+
+        Parameters
+        ----------
+        rles : iterable of mappings or Masks
+            As `Mask.from_rle` takes them.
+        strict : bool
+            As for `Mask.from_rle`.
+
+        Returns
+        -------
+        MaskArray
+
+        Raises
+        ------
+        RLEError, TypeError
+            As `Mask.from_rle` does; the message says which of the rles it is.
+        """
+        return rles if isinstance(rles, MaskArray) else _read_array(rles, strict, True)
+
+    @staticmethod
+    def from_numpy(array):
+        """Take the non-zero pixels of a stack of images as foreground.
+
+        Parameters
+        ----------
+        array : array_like, shape (n, h, w)
+            As `Mask.from_numpy` takes it.
+
+        Returns
+        -------
+        MaskArray
+        """
+        pixels = _foreground(array, 3)
+        cdef MaskArray masks = _new_mask_array(len(pixels))
+        masks.memory = _encode(pixels, masks.items())
+        return masks
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, key):
+        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            index = int(key) + (self.n if key < 0 else 0)
+            if not 0 <= index < self.n:
+                raise IndexError(f"index {key} is out of range for {self.n} masks")
+            return _new_mask(&self.items()[<size_t>index], self.memory)
+        # numpy knows the rules of all other indices, and checks them.
+        picked = np.arange(self.n)[key]
+        if picked.ndim != 1:
+            raise IndexError(f"masks are indexed along one axis, got {key!r}")
+        cdef MaskArray masks = _new_mask_array(len(picked))
+        cdef size_t i = 0
+        for index in picked.tolist():
+            masks.items()[i] = self.items()[<size_t>index]
+            i += 1
+        masks.memory = self.memory
+        return masks
+
+    def __iter__(self):
+        return map(self.__getitem__, range(self.n))
+
+    @property
+    def size(self):
+        """Height and width of each mask's image: (n, 2) int64."""
+        sizes = np.empty((self.n, 2), np.int64)
+        cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(sizes)
+        cdef size_t i = 0
+        while i < self.n:
+            row[2 * i] = self.items()[i].height
+            row[2 * i + 1] = self.items()[i].width
+            i += 1
+        return sizes
+
+    cdef cnp.ndarray measures(self):
+        """A km_measures for each mask."""
+        cdef cnp.ndarray table = np.empty(self.n, _MEASURES)
+        with nogil:
+            km_measure(self.items(), self.n, <km_measures *>cnp.PyArray_DATA(table))
+        return table
+
+    @property
+    def area(self):
+        """The number of foreground pixels of each mask: (n,) int64."""
+        return self.measures()["area"].astype(np.int64)
+
+    @property
+    def bbox(self):
+        """The bounding box (x, y, w, h) of each mask, all 0 if empty: (n, 4) int64."""
+        return self.measures()["box"].astype(np.int64)
+
+    def iou(self, other):
+        """Intersection over union of every mask with every other.
+
+        Parameters
+        ----------
+        other : MaskArray or list of rles
+            m masks of the same size.
+
+        Returns
+        -------
+        ndarray, shape (n, m), float64
+            0 where both masks are empty.
+
+        Raises
+        ------
+        RLEError
+            If the sizes differ.
+        """
+        cdef MaskArray others = _as_array(other)
+        cdef km_mask[2] firsts
+        cdef cnp.ndarray table = np.zeros((self.n, others.n))
+        if self.n == 0 or others.n == 0:
+            return table
+        _require_one_size(self.items(), self.n)
+        _require_one_size(others.items(), others.n)
+        firsts = [self.items()[0], others.items()[0]]
+        _require_one_size(firsts, 2)
+        cdef cnp.ndarray rows = self.measures(), columns = others.measures()
+        with nogil:
+            km_iou(self.items(), <km_measures *>cnp.PyArray_DATA(rows), self.n,
+                   others.items(), <km_measures *>cnp.PyArray_DATA(columns), others.n,
+                   <double *>cnp.PyArray_DATA(table))
+        return table
+
+    cdef Mask fold(self, km_operation operation):
+        if self.n == 0:
+            raise RLEError("no masks: without one, the result has no size")
+        _require_one_size(self.items(), self.n)
+        cdef size_t total = 0, i = 0, n_runs
+        while i < self.n:
+            total += self.items()[i].n_runs
+            i += 1
+        cdef _Memory runs = _new_memory(total, sizeof(uint32_t))
+        cdef _Memory scratch = _new_memory(total, sizeof(uint32_t))
+        cdef _Memory folds = _new_memory(self.n, sizeof(km_mask))
+        with nogil:
+            n_runs = km_combine_all(operation, self.items(), self.n, runs.runs(),
+                                    scratch.runs(), <km_mask *>folds.data)
+        return _own(runs, n_runs, self.items().height, self.items().width)
+
+    def union(self):
+        """The pixels in any of the masks.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If the sizes differ or there is no mask.
+        """
+        return self.fold(KM_UNION)
+
+    def intersection(self):
+        """The pixels in all of the masks.
+
+        Returns
+        -------
+        Mask
+
+        Raises
+        ------
+        RLEError
+            If the sizes differ or there is no mask.
+        """
+        return self.fold(KM_INTERSECTION)
+
+    def to_numpy(self, order="C", dtype="uint8", value=1, out=None):
+        """Decode all masks, which must have one size.
+
+        Parameters
+        ----------
+        order, dtype, value
+            As for `Mask.to_numpy`; `order` is that of each mask.
+        out : ndarray, shape (n, h, w), optional
+            As for `Mask.to_numpy`.
+
+        Returns
+        -------
+        ndarray, shape (n, h, w)
+        """
+        return _decode(self.items(), self.n, True, order, dtype, value, out)
+
+    def to_rles(self):
+        """Every mask as `Mask.to_rle` gives it.
+
+        Returns
+        -------
+        list of dict
+        """
+        return [mask.to_rle() for mask in self]
+
+    def __eq__(self, other):
+        if not isinstance(other, MaskArray):
+            return NotImplemented
+        return self.n == (<MaskArray>other).n and all(a == b for a, b in zip(self, other))
+
+    def __hash__(self):
+        return hash(tuple(self))
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return MaskArray.from_rles, (self.to_rles(),)
+
+    def __repr__(self):
+        return f"MaskArray(n={self.n})"
+
+
+# ---- the same without objects ----
+
+def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
+    """Decode one rle, or a list of one size, into pixels.
+
+    Parameters
+    ----------
+    rle : rle, Mask, or a list of them, or MaskArray
+        As `Mask.from_rle` takes it.
+    order, dtype, value, out
+        As for `Mask.to_numpy`. For a list, `order` is that of each mask and
+        `out` has the shape (n, h, w).
+    strict : bool
+        As for `Mask.from_rle`.
+
+    Returns
+    -------
+    ndarray, shape (h, w), or (n, h, w) for a list
+    """
+    cdef MaskArray masks = _as_array(rle, strict)
+    return _decode(masks.items(), masks.n, not _is_single(rle), order, dtype, value, out)
+
+
+def encode(array):
+    """Encode an image, or a stack of them; non-zero is foreground.
+
+    Parameters
+    ----------
+    array : array_like, shape (h, w) or (n, h, w)
+        Of any bool, integer or float dtype, memory order and strides.
+
+    Returns
+    -------
+    dict, or list of n dicts
+        ``{"size": [h, w], "counts": str}``, the counts those that pycocotools
+        would write.
+    """
+    array = np.asarray(array)
+    if array.ndim == 3:
+        return MaskArray.from_numpy(array).to_rles()
+    return Mask.from_numpy(array).to_rle()
+
+
+def area(rle):
+    """The number of foreground pixels of one rle (int), or of each ((n,) int64)."""
+    areas = _as_array(rle).area
+    return int(areas[0]) if _is_single(rle) else areas
+
+
+def bbox(rle):
+    """The bounding box (x, y, w, h) of one rle (tuple), or of each ((n, 4) int64)."""
+    boxes = _as_array(rle).bbox
+    return tuple(boxes[0].tolist()) if _is_single(rle) else boxes
+
+
+def union(rles):
+    """The pixels in any of the rles, as an rle; see `MaskArray.union`."""
+    return _as_array(rles).union().to_rle()
+
+
+def intersection(rles):
+    """The pixels in all of the rles, as an rle; see `MaskArray.intersection`."""
+    return _as_array(rles).intersection().to_rle()
+
+
+def difference(a, b):
+    """The pixels in rle `a` but not in rle `b`, as an rle."""
+    return (Mask.from_rle(a) - Mask.from_rle(b)).to_rle()
+
+
+def symmetric_difference(a, b):
+    """The pixels in exactly one of two rles, as an rle."""
+    return (Mask.from_rle(a) ^ Mask.from_rle(b)).to_rle()
+
+
+def complement(rle):
+    """The pixels not in the rle, as an rle; a list gives a list."""
+    if _is_single(rle):
+        return (~Mask.from_rle(rle)).to_rle()
+    return [(~mask).to_rle() for mask in _as_array(rle)]
+
+
+def iou(rles_a, rles_b):
+    """Intersection over union; 0 where both masks are empty.
+
+    Parameters
+    ----------
+    rles_a, rles_b : rle or list of rles
+        n and m masks of one size.
+
+    Returns
+    -------
+    float or ndarray of float64
+        Shape (n, m); a single rle leaves its axis out.
+    """
+    table = _as_array(rles_a).iou(_as_array(rles_b))
+    if _is_single(rles_a):
+        table = table[0]
+        return float(table[0]) if _is_single(rles_b) else table
+    return table[:, 0] if _is_single(rles_b) else table

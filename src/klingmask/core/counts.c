@@ -1,0 +1,143 @@
+/* counts text <-> runs, with the exact place of any error.
+ *
+ * The text is that of the COCO data set: each run is a little-endian sequence
+ * of 5-bit groups, one a character. A character is 48 + group, plus 32 while
+ * more groups follow; the number is sign-extended from the last group's top
+ * bit. From the fourth run on, the number is the difference to the run two
+ * before.
+ */
+#include "klingmask.h"
+#include "writer.h"
+
+enum {
+    OFFSET = 48,
+    GROUP_BITS = 5,
+    GROUP = 0x1f,
+    SIGN = 0x10,
+    MORE = 0x20,
+    FIRST_DELTA = 3, /* index of the first run stored as a difference */
+    MAX_GROUPS = 7   /* differences of 32-bit runs take 33 bits and a sign */
+};
+
+static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t value)
+{
+    failure->fault = fault;
+    failure->position = position;
+    failure->value = value;
+    return false;
+}
+
+/* Closes the runs, which add up to `sum` so far, at the end of the image. */
+static bool finish(const km_source *source, uint64_t sum, bool strict, km_writer *writer,
+                   km_failure *failure)
+{
+    uint64_t pixels = (uint64_t)source->height * source->width;
+    if (sum < pixels) {
+        if (strict)
+            return fail(failure, KM_SHORT, source->length, (int64_t)sum);
+        km_write(writer, 0, (uint32_t)(pixels - sum));
+    }
+    return true;
+}
+
+static bool read_text(const km_source *source, bool strict, km_writer *writer, km_failure *failure)
+{
+    const char *text = source->chars;
+    size_t length = source->length;
+    uint64_t pixels = (uint64_t)source->height * source->width, sum = 0;
+    int64_t last = 0, before_last = 0; /* as read, not as merged */
+    size_t index = 0, at = 0;
+    while (at < length) {
+        size_t start = at;
+        int64_t number = 0;
+        unsigned groups = 0, group;
+        do {
+            if (at == length)
+                return fail(failure, KM_CUT_CODE, start, 0);
+            unsigned char character = (unsigned char)text[at];
+            group = (unsigned)character - OFFSET;
+            if (group > (MORE | GROUP))
+                return fail(failure, KM_BAD_CHARACTER, at, character);
+            if (groups == MAX_GROUPS)
+                return fail(failure, KM_LONG_CODE, start, 0);
+            number |= (int64_t)(group & GROUP) << (GROUP_BITS * groups++);
+            at++;
+        } while (group & MORE);
+        if (group & SIGN)
+            number -= INT64_C(1) << (GROUP_BITS * groups);
+        if (strict && groups > 1) {
+            /* The last group says nothing if it only repeats the sign before it. */
+            unsigned sign = (unsigned)(unsigned char)text[at - 2] - OFFSET;
+            if (group == ((sign & SIGN) ? (unsigned)GROUP : 0u))
+                return fail(failure, KM_LONG_CODE, start, 0);
+        }
+        int64_t run = number + (index >= FIRST_DELTA ? before_last : 0);
+        if (run < 0)
+            return fail(failure, KM_NEGATIVE_RUN, start, run);
+        if ((uint64_t)run > pixels - sum)
+            return fail(failure, KM_OVERSHOOT, start, (int64_t)sum + run);
+        sum += (uint64_t)run;
+        km_write(writer, index & 1, (uint32_t)run);
+        before_last = last;
+        last = run;
+        index++;
+    }
+    return finish(source, sum, strict, writer, failure);
+}
+
+static bool read_lengths(const km_source *source, bool strict, km_writer *writer,
+                         km_failure *failure)
+{
+    uint64_t pixels = (uint64_t)source->height * source->width, sum = 0;
+    for (size_t i = 0; i < source->length; i++) {
+        uint32_t run = source->lengths[i];
+        if (run > pixels - sum)
+            return fail(failure, KM_OVERSHOOT, i, (int64_t)(sum + run));
+        sum += run;
+        km_write(writer, i & 1, run);
+    }
+    return finish(source, sum, strict, writer, failure);
+}
+
+bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+             km_mask *masks, km_failure *failure)
+{
+    uint32_t *next = runs;
+    for (size_t i = 0; i < n; i++) {
+        const km_source *source = &sources[i];
+        km_writer writer = km_writer_start(next);
+        if (!(source->chars ? read_text : read_lengths)(source, strict, &writer, failure)) {
+            failure->source = i;
+            return false;
+        }
+        masks[i] = (km_mask){next, writer.n, source->height, source->width};
+        next += writer.n;
+    }
+    *n_runs = (size_t)(next - runs);
+    return true;
+}
+
+void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
+{
+    for (size_t i = 0; i < n; i++) {
+        masks[i].runs = runs;
+        runs += masks[i].n_runs;
+    }
+}
+
+size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
+{
+    char *next = text;
+    for (size_t i = 0; i < n_runs; i++) {
+        int64_t number = (int64_t)runs[i] - (i >= FIRST_DELTA ? (int64_t)runs[i - 2] : 0);
+        bool more;
+        do {
+            unsigned group = (unsigned)(number & GROUP);
+            /* Floor division: right shifts of negative numbers are not portable. */
+            number = (number - (int64_t)group) / (GROUP + 1);
+            more = number != ((group & SIGN) ? -1 : 0);
+            *next++ = (char)(OFFSET + group + (more ? MORE : 0u));
+        } while (more);
+    }
+    return (size_t)(next - text);
+}

@@ -1,0 +1,167 @@
+/* The codec for compressed run-length masks, in plain C11.
+ *
+ * Four representations, and the borders between them:
+ *
+ *     counts text  <->  run lengths  <->  bits  <->  pixels
+ *       counts.c        setops.c, measure.c    raster.c
+ *
+ * Nothing here knows Python, allocates memory or keeps state: the caller owns
+ * every buffer, and each function says how large it has to be.
+ *
+ * Run lengths are uint32, go down the columns of the image and alternate
+ * between background and foreground, starting with background. They are
+ * canonical when no run but the first is 0 and there is at least one run;
+ * every function here takes and leaves canonical runs, save km_read, which
+ * makes them so. An image has fewer than 2**32 pixels.
+ */
+#ifndef KLINGMASK_H
+#define KLINGMASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KM_MAX_PIXELS UINT32_MAX
+
+/* One mask: borrowed canonical runs and the size of its image. */
+typedef struct {
+    const uint32_t *runs;
+    size_t n_runs;
+    uint32_t height, width;
+} km_mask;
+
+static inline uint64_t km_pixels(const km_mask *mask)
+{
+    return (uint64_t)mask->height * mask->width;
+}
+
+/* ---- counts.c: counts text and foreign run lengths <-> canonical runs ---- */
+
+typedef enum {
+    KM_OK = 0,
+    KM_BAD_CHARACTER, /* outside 48..111 */
+    KM_CUT_CODE,      /* the text ends inside a code */
+    KM_LONG_CODE,     /* a code with more characters than its number needs */
+    KM_NEGATIVE_RUN,
+    KM_OVERSHOOT, /* the runs add up to more than the image has pixels */
+    KM_SHORT      /* the runs add up to less */
+} km_fault;
+
+/* A mask as it arrives: a counts text (chars) or plain run lengths (lengths);
+ * the other pointer is NULL. `length` counts characters or runs. */
+typedef struct {
+    const char *chars;
+    const uint32_t *lengths;
+    size_t length;
+    uint32_t height, width;
+} km_source;
+
+/* What is wrong with a source, and where. */
+typedef struct {
+    km_fault fault;
+    size_t source;   /* its index in a batch */
+    size_t position; /* the character or the run at which it shows */
+    int64_t value;   /* the character, the run, or the sum of the runs */
+} km_failure;
+
+/* How many runs a source may turn into at the most. */
+static inline size_t km_read_capacity(const km_source *source)
+{
+    return source->length + 2;
+}
+
+/* Reads `n` sources into canonical runs, one after the other in `runs`
+ * (the sum of their capacities), and points `masks` (n) at them. Strict
+ * reading refuses codes that are longer than they need be and runs that fall
+ * short of the image; otherwise the missing tail is background. Stops at the
+ * first failure, says so in `failure` and returns false. On success
+ * `*n_runs` is the number of runs written. */
+bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+             km_mask *masks, km_failure *failure);
+
+/* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
+void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);
+
+/* The most characters that `n_runs` runs can take as text. */
+static inline size_t km_format_capacity(size_t n_runs)
+{
+    return n_runs * 7;
+}
+
+/* Writes the runs as text (no terminator) and returns its length. */
+size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
+
+/* ---- raster.c: runs <-> pixels, one byte each, non-zero is foreground ---- */
+
+/* Column-major, contiguous. */
+void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
+
+/* Row-major, `stride` bytes from row to row; `scratch` has
+ * km_decode_rows_scratch() bytes. */
+size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
+void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels, ptrdiff_t stride,
+                    uint8_t *scratch);
+
+/* Encoding takes two steps, so that the caller can allocate exactly: scan
+ * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns
+ * the number of runs; runs writes that many. */
+size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
+size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
+void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
+
+size_t km_scan_rows_scratch(uint32_t height, uint32_t width);
+size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
+                    uint64_t *scratch);
+void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
+
+/* ---- setops.c: set algebra on runs; all masks of a call share one size ---- */
+
+/* Truth tables: bit 2*a + b says whether the result is foreground. */
+typedef enum {
+    KM_INTERSECTION = 0x8,
+    KM_DIFFERENCE = 0x4,
+    KM_SYMMETRIC_DIFFERENCE = 0x6,
+    KM_UNION = 0xe
+} km_operation;
+
+/* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
+size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
+
+/* Combines n >= 1 masks under an associative operation. `runs` and `scratch`
+ * have room for the runs of all masks together, `folds` for n entries. The
+ * result is in `runs`. */
+size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
+                      uint32_t *scratch, km_mask *folds);
+
+/* `runs` has room for mask->n_runs + 1. */
+size_t km_complement(const km_mask *mask, uint32_t *runs);
+
+/* ---- measure.c: numbers about masks ---- */
+
+/* All 0 for an empty mask, as in the COCO data set. */
+typedef struct {
+    uint32_t x, y, width, height;
+} km_box;
+
+uint64_t km_area(const km_mask *mask);
+km_box km_bounding_box(const km_mask *mask);
+
+/* The runs of a full box that lies inside the image: at most 2 * width + 1. */
+size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
+
+bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
+
+/* What IoU needs to know of a mask beforehand. */
+typedef struct {
+    uint64_t area;
+    km_box box;
+} km_measures;
+
+void km_measure(const km_mask *masks, size_t n, km_measures *measures);
+
+/* Intersection over union of every a with every b, row-major (n_a, n_b); 0
+ * where both are empty. `measures_a` and `measures_b` come from km_measure. */
+void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a, const km_mask *b,
+            const km_measures *measures_b, size_t n_b, double *iou);
+
+#endif

@@ -1,0 +1,32 @@
+/* Appends runs of either colour so that what is written is canonical:
+ * neighbours of one colour merge and empty runs vanish. */
+#ifndef KLINGMASK_WRITER_H
+#define KLINGMASK_WRITER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    uint32_t *runs;
+    size_t n;
+} km_writer;
+
+/* Room is needed for one run more than will be appended. */
+static inline km_writer km_writer_start(uint32_t *runs)
+{
+    runs[0] = 0;
+    return (km_writer){runs, 1};
+}
+
+/* `colour` is 0 for background, 1 for foreground. */
+static inline void km_write(km_writer *writer, unsigned colour, uint32_t length)
+{
+    if (length == 0)
+        return;
+    if (((writer->n - 1) & 1) == colour)
+        writer->runs[writer->n - 1] += length;
+    else
+        writer->runs[writer->n++] = length;
+}
+
+#endif

@@ -1,0 +1,401 @@
+/* The C core against a reference that looks at every pixel, under the
+ * sanitizers. Every buffer is allocated at exactly the size that the header
+ * asks for, so that a byte too many is an error and not luck. */
+#include "klingmask.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned long checks;
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        checks++;                                                                                  \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
+            exit(1);                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t random_word(void)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static uint32_t below(uint32_t n)
+{
+    return (uint32_t)(random_word() % n);
+}
+
+static void *room(size_t n, size_t item)
+{
+    void *memory = malloc(n * item); /* 0 bytes stay 0 bytes */
+    CHECK(memory != NULL || n == 0);
+    return memory;
+}
+
+/* A mask that owns its runs, and its pixels in column-major order. */
+typedef struct {
+    km_mask mask;
+    uint32_t *runs;
+    uint8_t *pixels;
+} sample;
+
+static void discard(sample *s)
+{
+    free(s->runs);
+    free(s->pixels);
+}
+
+/* The runs of column-major pixels, one pixel after the other. */
+static size_t reference_runs(const uint8_t *pixels, size_t n, uint32_t *runs)
+{
+    size_t count = 1;
+    unsigned colour = 0;
+    runs[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((pixels[i] != 0) != colour) {
+            colour ^= 1;
+            runs[count++] = 0;
+        }
+        runs[count - 1]++;
+    }
+    return count;
+}
+
+static sample random_sample(uint32_t height, uint32_t width)
+{
+    size_t n = (size_t)height * width;
+    sample s = {{NULL, 0, height, width}, room(n + 1, sizeof(uint32_t)), room(n, 1)};
+    uint32_t rarity = 1 + below(60), kind = below(8);
+    uint8_t colour = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (kind > 1 && below(rarity) == 0)
+            colour = colour ? 0 : (uint8_t)(1 + below(255));
+        s.pixels[i] = kind == 0 ? 0 : kind == 1 ? 255 : colour;
+    }
+    s.mask.n_runs = reference_runs(s.pixels, n, s.runs);
+    s.mask.runs = s.runs;
+    return s;
+}
+
+static void check_runs(const uint32_t *runs, size_t n, const km_mask *expected)
+{
+    CHECK(n == expected->n_runs);
+    CHECK(memcmp(runs, expected->runs, n * sizeof *runs) == 0);
+}
+
+static void check_raster(const sample *s)
+{
+    uint32_t height = s->mask.height, width = s->mask.width;
+    size_t n = (size_t)height * width;
+    uint8_t value = (uint8_t)(1 + below(255));
+
+    uint8_t *columns = room(n, 1);
+    km_decode_columns(&s->mask, value, columns);
+    for (size_t i = 0; i < n; i++)
+        CHECK(columns[i] == (s->pixels[i] ? value : 0));
+
+    size_t stride = width + below(3), last = height ? (height - 1) * stride + width : 0;
+    uint8_t *rows = room(last, 1);
+    uint8_t *decoding = room(km_decode_rows_scratch(height, width), 1);
+    if (last)
+        memset(rows, 7, last);
+    km_decode_rows(&s->mask, value, rows, (ptrdiff_t)stride, decoding);
+    for (size_t i = 0; i < last; i++) {
+        size_t x = i % stride, y = i / stride;
+        CHECK(rows[i] == (x >= width ? 7 : s->pixels[x * height + y] ? value : 0));
+    }
+    free(decoding);
+
+    uint64_t *scratch = room(km_scan_rows_scratch(height, width), sizeof *scratch);
+    size_t found = km_scan_rows(rows, (ptrdiff_t)stride, height, width, scratch);
+    uint32_t *runs = room(found, sizeof *runs);
+    km_runs_rows(scratch, height, width, runs);
+    check_runs(runs, found, &s->mask);
+    free(runs);
+    free(scratch);
+
+    scratch = room(km_scan_columns_scratch(height, width), sizeof *scratch);
+    found = km_scan_columns(s->pixels, height, width, scratch);
+    runs = room(found, sizeof *runs);
+    km_runs_columns(scratch, height, width, runs);
+    check_runs(runs, found, &s->mask);
+    free(runs);
+    free(scratch);
+    free(rows);
+    free(columns);
+}
+
+static bool read_one(const char *text, size_t length, const km_mask *size, bool strict,
+                     uint32_t **runs, km_mask *mask, km_failure *failure)
+{
+    char *exact = room(length, 1);
+    if (length)
+        memcpy(exact, text, length);
+    km_source source = {length ? exact : "", NULL, length, size->height, size->width};
+    *runs = room(km_read_capacity(&source), sizeof **runs);
+    size_t n_runs;
+    bool fine = km_read(&source, 1, strict, *runs, &n_runs, mask, failure);
+    if (fine) {
+        CHECK(n_runs == mask->n_runs);
+        CHECK(n_runs <= km_read_capacity(&source));
+    }
+    free(exact);
+    return fine;
+}
+
+static void check_canonical(const km_mask *mask)
+{
+    uint64_t sum = mask->runs[0];
+    CHECK(mask->n_runs >= 1);
+    for (size_t i = 1; i < mask->n_runs; i++) {
+        CHECK(mask->runs[i] > 0);
+        sum += mask->runs[i];
+    }
+    CHECK(sum == km_pixels(mask));
+}
+
+static void check_counts(const sample *s)
+{
+    char *text = room(km_format_capacity(s->mask.n_runs), 1);
+    size_t length = km_format(s->mask.runs, s->mask.n_runs, text);
+    CHECK(length <= km_format_capacity(s->mask.n_runs));
+    km_mask mask;
+    km_failure failure;
+    uint32_t *runs;
+    CHECK(read_one(text, length, &s->mask, true, &runs, &mask, &failure));
+    check_runs(mask.runs, mask.n_runs, &s->mask);
+    free(runs);
+    for (unsigned i = 0; i < 8 && length; i++) {
+        char *mutated = room(length, 1);
+        memcpy(mutated, text, length);
+        size_t cut = below(4) ? length : below((uint32_t)length);
+        for (uint32_t hits = below(3); hits > 0; hits--)
+            mutated[below((uint32_t)length)] = (char)(below(8) ? 48 + below(64) : below(256));
+        for (unsigned strict = 0; strict < 2; strict++) {
+            if (read_one(mutated, cut, &s->mask, strict, &runs, &mask, &failure)) {
+                check_canonical(&mask);
+            } else {
+                CHECK(failure.fault != KM_OK && failure.source == 0);
+                CHECK(failure.position <= cut);
+            }
+            free(runs);
+        }
+        free(mutated);
+    }
+    free(text);
+}
+
+static void check_measures(const sample *s)
+{
+    uint32_t height = s->mask.height, width = s->mask.width;
+    uint64_t area = 0;
+    uint32_t left = UINT32_MAX, right = 0, top = UINT32_MAX, bottom = 0;
+    for (uint32_t x = 0; x < width; x++)
+        for (uint32_t y = 0; y < height; y++)
+            if (s->pixels[(size_t)x * height + y]) {
+                area++;
+                left = x < left ? x : left;
+                right = x + 1;
+                top = y < top ? y : top;
+                bottom = y + 1 > bottom ? y + 1 : bottom;
+            }
+    km_measures measures;
+    km_measure(&s->mask, 1, &measures);
+    km_box box = measures.box;
+    CHECK(measures.area == area);
+    if (area == 0)
+        CHECK(box.x == 0 && box.y == 0 && box.width == 0 && box.height == 0);
+    else
+        CHECK(box.x == left && box.y == top && box.width == right - left &&
+              box.height == bottom - top);
+    if (height && width) {
+        uint32_t x = below(width), y = below(height);
+        CHECK(km_contains(&s->mask, x, y) == (s->pixels[(size_t)x * height + y] != 0));
+    }
+    CHECK(!km_contains(&s->mask, width, 0) && !km_contains(&s->mask, 0, height));
+
+    uint32_t *runs = room(2 * (size_t)box.width + 1, sizeof *runs);
+    size_t n = area ? km_box_runs(box, height, width, runs) : 0;
+    if (area) {
+        km_mask full = {runs, n, height, width};
+        km_measure(&full, 1, &measures);
+        CHECK(memcmp(&measures.box, &box, sizeof box) == 0);
+        CHECK(measures.area == (uint64_t)box.width * box.height);
+        check_canonical(&full);
+    }
+    free(runs);
+}
+
+static bool apply(km_operation operation, bool a, bool b)
+{
+    switch (operation) {
+    case KM_UNION: return a || b;
+    case KM_INTERSECTION: return a && b;
+    case KM_DIFFERENCE: return a && !b;
+    default: return a != b;
+    }
+}
+
+static void check_pair(const sample *a, const sample *b)
+{
+    static const km_operation operations[] = {KM_UNION, KM_INTERSECTION, KM_DIFFERENCE,
+                                              KM_SYMMETRIC_DIFFERENCE};
+    size_t n = (size_t)km_pixels(&a->mask);
+    uint8_t *pixels = room(n, 1);
+    uint32_t *expected = room(n + 1, sizeof *expected);
+    for (unsigned k = 0; k < 4; k++) {
+        uint32_t *runs = room(a->mask.n_runs + b->mask.n_runs, sizeof *runs);
+        size_t found = km_combine(operations[k], &a->mask, &b->mask, runs);
+        for (size_t i = 0; i < n; i++)
+            pixels[i] = apply(operations[k], a->pixels[i] != 0, b->pixels[i] != 0);
+        km_mask wanted = {expected, reference_runs(pixels, n, expected), 0, 0};
+        check_runs(runs, found, &wanted);
+        free(runs);
+    }
+    uint32_t *runs = room(a->mask.n_runs + 1, sizeof *runs);
+    size_t found = km_complement(&a->mask, runs);
+    for (size_t i = 0; i < n; i++)
+        pixels[i] = a->pixels[i] == 0;
+    km_mask wanted = {expected, reference_runs(pixels, n, expected), 0, 0};
+    check_runs(runs, found, &wanted);
+    free(runs);
+    free(expected);
+    free(pixels);
+
+    uint64_t both = 0, either = 0;
+    for (size_t i = 0; i < n; i++) {
+        both += a->pixels[i] && b->pixels[i];
+        either += a->pixels[i] || b->pixels[i];
+    }
+    km_measures measures[2];
+    double iou;
+    km_measure(&a->mask, 1, &measures[0]);
+    km_measure(&b->mask, 1, &measures[1]);
+    km_iou(&a->mask, &measures[0], 1, &b->mask, &measures[1], 1, &iou);
+    CHECK(iou == (either ? (double)both / (double)either : 0.0));
+}
+
+static void check_many(uint32_t height, uint32_t width, size_t n)
+{
+    sample *samples = room(n, sizeof *samples);
+    km_mask *masks = room(n, sizeof *masks), *folds = room(n, sizeof *folds);
+    size_t pixels = (size_t)height * width, total = 0;
+    uint8_t *any = room(pixels, 1);
+    uint32_t *expected = room(pixels + 1, sizeof *expected);
+    if (pixels)
+        memset(any, 0, pixels);
+    for (size_t i = 0; i < n; i++) {
+        samples[i] = random_sample(height, width);
+        masks[i] = samples[i].mask;
+        total += masks[i].n_runs;
+        for (size_t j = 0; j < pixels; j++)
+            any[j] |= samples[i].pixels[j];
+    }
+    uint32_t *runs = room(total, sizeof *runs), *scratch = room(total, sizeof *scratch);
+    size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch, folds);
+    km_mask wanted = {expected, reference_runs(any, pixels, expected), height, width};
+    check_runs(runs, found, &wanted);
+    for (size_t i = 0; i < n; i++)
+        discard(&samples[i]);
+    free(samples);
+    free(masks);
+    free(folds);
+    free(any);
+    free(expected);
+    free(runs);
+    free(scratch);
+}
+
+static void expect_fault(const char *text, uint32_t height, uint32_t width, km_fault fault,
+                         size_t position)
+{
+    km_mask size = {NULL, 0, height, width}, mask;
+    km_failure failure;
+    uint32_t *runs;
+    CHECK(!read_one(text, strlen(text), &size, true, &runs, &mask, &failure));
+    CHECK(failure.fault == fault);
+    CHECK(failure.position == position);
+    free(runs);
+}
+
+static void check_faults(void)
+{
+    expect_fault("!", 1, 1, KM_BAD_CHARACTER, 0);
+    expect_fault("1\x7f", 1, 1, KM_BAD_CHARACTER, 1);
+    expect_fault("1p", 1, 1, KM_BAD_CHARACTER, 1);
+    expect_fault("1P", 1, 1, KM_CUT_CODE, 1);
+    expect_fault("1P0", 2, 2, KM_LONG_CODE, 1);         /* 0 with a group to spare */
+    expect_fault("1PPPPPPP0", 2, 2, KM_LONG_CODE, 1);   /* beyond any 32-bit run */
+    expect_fault("O", 2, 2, KM_NEGATIVE_RUN, 0);        /* -1 */
+    expect_fault("111M", 9, 9, KM_NEGATIVE_RUN, 3);     /* 1 - 3 */
+    expect_fault("14", 2, 2, KM_OVERSHOOT, 1);
+    expect_fault("PPPPPP2", 65535, 65535, KM_SHORT, 7); /* one run of 2**31 */
+    expect_fault("", 2, 2, KM_SHORT, 0);
+    expect_fault("11", 2, 2, KM_SHORT, 2);
+}
+
+/* Sizes near 2**32 pixels: numbers must not wrap. */
+static void check_huge(void)
+{
+    uint32_t sizes[][2] = {{UINT32_MAX, 1}, {1, UINT32_MAX}, {65535, 65537}};
+    for (unsigned i = 0; i < 3; i++) {
+        uint32_t height = sizes[i][0], width = sizes[i][1], all = UINT32_MAX;
+        uint32_t whole[2] = {0, all}, odd[3] = {all - 2, 1, 1};
+        km_mask full = {whole, 2, height, width}, dot = {odd, 3, height, width};
+        CHECK(km_area(&full) == all && km_area(&dot) == 1);
+        km_box box = km_bounding_box(&full);
+        CHECK(box.x == 0 && box.y == 0 && box.width == width && box.height == height);
+        box = km_bounding_box(&dot);
+        CHECK((uint64_t)box.x * height + box.y == all - 2 && box.width == 1 && box.height == 1);
+        CHECK(km_contains(&dot, box.x, box.y) && !km_contains(&dot, 0, 0));
+        uint32_t runs[5];
+        CHECK(km_combine(KM_DIFFERENCE, &full, &dot, runs) == 4);
+        CHECK(runs[0] == 0 && runs[1] == all - 2 && runs[2] == 1 && runs[3] == 1);
+        char text[3 * 7];
+        km_mask mask;
+        km_failure failure;
+        uint32_t *back;
+        size_t length = km_format(odd, 3, text);
+        CHECK(read_one(text, length, &dot, true, &back, &mask, &failure));
+        check_runs(mask.runs, mask.n_runs, &dot);
+        free(back);
+    }
+}
+
+int main(void)
+{
+    check_faults();
+    check_huge();
+    uint32_t edges[] = {0, 1, 2, 7, 8, 9, 63, 64, 65};
+    for (unsigned i = 0; i < 9; i++)
+        for (unsigned j = 0; j < 9; j++)
+            for (unsigned k = 0; k < 4; k++) {
+                sample s = random_sample(edges[i], edges[j]);
+                check_raster(&s);
+                check_counts(&s);
+                check_measures(&s);
+                discard(&s);
+            }
+    for (unsigned i = 0; i < 1500; i++) {
+        uint32_t height = below(i % 10 ? 60 : 5), width = below(i % 7 ? 60 : 1500);
+        sample a = random_sample(height, width), b = random_sample(height, width);
+        check_raster(&a);
+        check_counts(&a);
+        check_measures(&a);
+        check_pair(&a, &b);
+        discard(&a);
+        discard(&b);
+        if (i % 20 == 0)
+            check_many(height, width, 1 + below(9));
+    }
+    printf("core: %lu checks hold\n", checks);
+    return 0;
+}

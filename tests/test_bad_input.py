@@ -1,0 +1,272 @@
+"""What is not a mask: every defect is refused with its reason and its place."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import klingmask as km
+from tests import reference
+from tests.strategies import Array, arrays
+
+
+def rle(counts: object, size: object = (4, 4)) -> dict[str, Any]:
+    return {"size": size, "counts": counts}
+
+
+@pytest.mark.parametrize(
+    ("counts", "position", "reason"),
+    [
+        ("!", 0, "outside 48..111"),
+        ("1/", 1, "'/' is outside"),
+        ("1p", 1, "'p' is outside"),
+        ("1\0", 1, r"'\\x00' is outside"),
+        (b"1\0", 1, r"'\\x00' is outside"),
+        (b"1\xff", 1, "outside"),
+        ("11é", 2, "'é' is outside"),
+        ("11\udc80", 2, "outside"),
+        ("1" + "P", 1, "ends inside a code"),
+        ("1" + "P" * 7 + "0", 1, "more characters than its run needs"),
+        ("1" + "P0", 1, "more characters than its run needs"),
+        ("1" + "oO", 1, "more characters than its run needs"),
+        ("O", 0, "a run of -1 pixels"),
+        ("111M", 3, "a run of -2 pixels"),
+        ("2?", 1, "add up to 17, past the 4 x 4 = 16"),
+        ("PPPPPP1", 0, "past the 4 x 4 = 16"),
+        ("1", 1, "end with 1 of the 4 x 4 = 16"),
+        ("", 0, "end with 0 of the 4 x 4 = 16"),
+    ],
+)
+def test_a_malformed_text(counts: str | bytes, position: int, reason: str) -> None:
+    with pytest.raises(km.RLEError, match=reason) as caught:
+        km.decode(rle(counts))
+    assert caught.value.position == position
+    assert str(caught.value).startswith(f"byte {position}: ")
+    assert caught.value.index is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "position", "reason"),
+    [
+        ([3, -1, 14], 1, "a run of -1 pixels"),
+        ([3, 14], 1, "add up to 17, past the 4 x 4 = 16"),
+        ([3, 2**32], 1, "a run of 4294967296 pixels"),
+        ([3, 2**63], 1, "a run of 9223372036854775808 pixels"),
+        ([3, 2**70], 1, "a run of 1180591620717411303424 pixels"),
+        ([3, 2], 2, "end with 5 of the 4 x 4 = 16"),
+        (np.array([-1, 17]), 0, "a run of -1 pixels"),
+    ],
+)
+def test_malformed_run_lengths(counts: object, position: int, reason: str) -> None:
+    with pytest.raises(km.RLEError, match=reason) as caught:
+        km.decode(rle(counts))
+    assert caught.value.position == position
+    assert str(caught.value).startswith(f"run {position}: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "reason"),
+    [
+        (rle([1, 15.0]), TypeError, "run 1 must be an integer, got 15.0"),
+        (rle([1, np.nan]), TypeError, "run 1 must be an integer, got nan"),
+        (rle([True, False]), TypeError, "run 0 must be an integer, got True"),
+        (rle(["1", "5"]), TypeError, "run 0 must be an integer, got '1'"),
+        (rle([None]), TypeError, "run 0 must be an integer, got None"),
+        (rle([[1, 15]]), km.RLEError, "flat list"),
+        (rle([[1], [1, 2]]), km.RLEError, "flat list"),
+        (rle(None), TypeError, "got NoneType"),
+        (rle(16), TypeError, "got int"),
+        (rle("@", (-1, 4)), km.RLEError, "must not be negative"),
+        (rle("@", (4, -4)), km.RLEError, "must not be negative"),
+        (rle("@", (4.0, 4)), TypeError, "height must be an integer, got 4.0"),
+        (rle("@", (4, "4")), TypeError, "width must be an integer, got '4'"),
+        (rle("@", (4, True)), TypeError, "width must be an integer, got True"),
+        (rle("@", (4, None)), TypeError, "width must be an integer, got None"),
+        (rle("@", (4,)), km.RLEError, r"\(height, width\)"),
+        (rle("@", (4, 4, 1)), km.RLEError, r"\(height, width\)"),
+        (rle("@", 16), TypeError, r"\(height, width\)"),
+        (rle("@", "44"), TypeError, r"\(height, width\)"),
+        (rle("@", {4: 4, 5: 5}), TypeError, r"\(height, width\)"),
+        (rle("@", (2**16, 2**16)), km.RLEError, "ends at 2\\*\\*32 - 1"),
+        (rle("@", (2**32, 0)), km.RLEError, "ends at 2\\*\\*32 - 1"),
+        (rle("@", (2**80, 2**80)), km.RLEError, "ends at 2\\*\\*32 - 1"),
+        ({"size": [4, 4]}, km.RLEError, "'counts' is missing"),
+        ({"counts": "@"}, km.RLEError, "'size' is missing"),
+        ({}, km.RLEError, "is missing"),
+        ({"object_id": 0, "rle_mask": rle("@")}, km.RLEError, "pass its 'rle_mask'"),
+        ("@", TypeError, "got str"),
+        (None, TypeError, "got NoneType"),
+        (7, TypeError, "got int"),
+    ],
+)
+def test_what_is_no_rle(value: Any, error: type[Exception], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        km.Mask.from_rle(value)
+    with pytest.raises(error):
+        km.decode(value)
+    with pytest.raises(error):
+        km.union([value])
+
+
+def test_an_error_in_a_list_says_which() -> None:
+    good, bad = km.encode(np.eye(4)), rle("1")
+    with pytest.raises(km.RLEError, match=r"^rles\[2\]: byte 1: ") as caught:
+        km.area([good, good, bad])
+    assert (caught.value.index, caught.value.position) == (2, 1)
+    with pytest.raises(TypeError, match=r"^rles\[1\]: "):
+        km.area([good, 5])  # type: ignore[list-item]
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.index, again.position) == (str(caught.value), 2, 1)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(4), np.zeros((1, 2, 3, 4)), np.zeros(()), np.zeros((2, 2, 2))]
+)
+def test_a_wrong_number_of_axes(array: Array) -> None:
+    with pytest.raises(km.RLEError, match="must have the shape"):
+        km.Mask.from_numpy(array)
+    if array.ndim != 3:
+        with pytest.raises(km.RLEError, match="must have the shape"):
+            km.encode(array)
+        with pytest.raises(km.RLEError, match="must have the shape"):
+            km.MaskArray.from_numpy(array)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "U1", "S1", "O", "M8[s]", "V1"])
+def test_a_wrong_dtype(dtype: str) -> None:
+    with pytest.raises(TypeError, match="bool, integers or floats"):
+        km.encode(np.zeros((2, 2), dtype))
+
+
+def test_a_wrong_out() -> None:
+    mask = km.Mask.zeros((3, 5))
+    with pytest.raises(km.RLEError, match=r"shape \(3, 5\), got \(5, 3\)"):
+        mask.to_numpy(out=np.empty((5, 3), np.uint8))
+    with pytest.raises(km.RLEError, match="read-only"):
+        mask.to_numpy(out=np.broadcast_to(np.uint8(0), (3, 5)))
+    with pytest.raises(TypeError, match="uint8 or bool array, got float64"):
+        mask.to_numpy(out=np.empty((3, 5)))  # type: ignore[type-var]
+    with pytest.raises(TypeError, match="got list"):
+        mask.to_numpy(out=[[0] * 5] * 3)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="dtype must be uint8 or bool, got int32"):
+        mask.to_numpy(dtype="int32")
+    with pytest.raises(ValueError, match="'C' or 'F'"):
+        mask.to_numpy("A")  # type: ignore[call-overload]
+    with pytest.raises(km.RLEError, match="value 256"):
+        mask.to_numpy(value=256)
+    with pytest.raises(km.RLEError, match="value 2 does not fit bool"):
+        mask.to_numpy(dtype="bool", value=2)
+
+
+def test_strict_off_takes_a_missing_tail_as_background() -> None:
+    short = rle("32", (4, 4))
+    with pytest.raises(km.RLEError, match="strict=False"):
+        km.decode(short)
+    expected = np.zeros(16, np.uint8)
+    expected[3:5] = 1
+    np.testing.assert_array_equal(km.decode(short, strict=False), expected.reshape(4, 4).T)
+    assert km.Mask.from_rle(rle("", (2, 2)), strict=False) == km.Mask.zeros((2, 2))
+    assert km.MaskArray.from_rles([short], strict=False).area.tolist() == [2]
+    assert km.Mask.from_rle(rle([3, 2]), strict=False) == km.Mask.from_rle(short, strict=False)
+    padded = rle("P0" + "4" + "<", (4, 4))
+    assert km.Mask.from_rle(padded, strict=False) == km.Mask.from_rle(rle([0, 4, 12]))
+    for broken in ("!", "1P", "O", "111M", "2?", "P" * 7 + "0"):
+        with pytest.raises(km.RLEError):
+            km.decode(rle(broken), strict=False)
+
+
+ALPHABET = "".join(chr(code) for code in range(48, 112))
+
+
+@settings(max_examples=2000)
+@given(arrays(), st.data())
+def test_a_mutated_text_is_refused_or_well_formed(array: Array, data: st.DataObject) -> None:
+    """The law: exactly what the definition calls well-formed decodes, to its pixels."""
+    text = km.encode(array)["counts"]
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        new = data.draw(st.text(st.sampled_from(ALPHABET), max_size=2) | st.text(max_size=2))
+        text = text[:at] + new + text[at + data.draw(st.integers(0, 2)) :]
+    mutated = {"size": list(array.shape), "counts": text}
+    expected = reference.decode(mutated)
+    if expected is None:
+        with pytest.raises(km.RLEError) as caught:
+            km.decode(mutated)
+        assert caught.value.position is not None
+        assert 0 <= caught.value.position <= len(text)
+    else:
+        np.testing.assert_array_equal(km.decode(mutated), expected)
+
+
+@settings(max_examples=2000)
+@given(
+    st.text(st.sampled_from(ALPHABET), max_size=12), st.tuples(st.integers(0, 6), st.integers(0, 6))
+)
+@example("0", (0, 0))
+@example("@", (4, 4))
+@example("000000@", (4, 4))
+@example("oO", (0, 0))
+def test_any_text_is_refused_or_well_formed(text: str, size: tuple[int, int]) -> None:
+    candidate = {"size": list(size), "counts": text}
+    expected = reference.decode(candidate)
+    if expected is None:
+        with pytest.raises(km.RLEError):
+            km.Mask.from_rle(candidate)
+    else:
+        np.testing.assert_array_equal(km.decode(candidate), expected)
+
+
+def test_a_tiny_text_does_not_become_gigabytes(pixel_limit: Any) -> None:
+    huge = rle([2**32 - 1], (65535, 65537))
+    assert km.get_max_pixels() == 2**28
+    mask = km.Mask.from_rle(huge)  # runs are cheap
+    assert (mask.area, (~mask).area) == (0, 2**32 - 1)
+    for allocate in (
+        lambda: km.decode(huge),
+        lambda: km.decode([huge]),
+        lambda: km.decode(huge, "F", "bool"),
+        lambda: km.render_layer(mask),
+        mask.to_png,
+        lambda: np.asarray(mask),
+    ):
+        with pytest.raises(km.RLEError, match=r"268435456.*klingmask\.set_max_pixels\(\)"):
+            allocate()
+    assert mask._repr_png_() is None
+
+    small = rle([16])
+    pixel_limit(15)
+    with pytest.raises(km.RLEError, match="over the limit of 15"):
+        km.decode(small)
+    assert km.decode(small, out=np.ones((4, 4), np.uint8)).sum() == 0
+    pixel_limit(16)
+    assert km.decode([small, small]).shape == (2, 4, 4)  # the limit is for one mask
+    pixel_limit(None)
+    assert km.get_max_pixels() is None
+    assert km.decode(small).shape == (4, 4)
+    with pytest.raises(km.RLEError, match="must not be negative"):
+        pixel_limit(-1)
+    with pytest.raises(TypeError, match="must be an integer"):
+        pixel_limit(1.5)
+
+
+@pytest.mark.parametrize("size", [(2**32 - 1, 1), (1, 2**32 - 1), (65535, 65537), (3, 2**30)])
+def test_runs_of_four_billion_pixels(size: tuple[int, int]) -> None:
+    total = size[0] * size[1]
+    everything = ~km.Mask.zeros(size)
+    corner = km.Mask.from_bbox(size, (size[1] - 1, size[0] - 1, 1, 1))
+    assert everything.area == total
+    assert everything.bbox == (0, 0, size[1], size[0])
+    assert corner.bbox == (size[1] - 1, size[0] - 1, 1, 1)
+    assert (everything - corner).area == total - 1
+    assert everything & corner == corner
+    assert (everything ^ corner) | corner == everything
+    assert everything.iou(corner) == 1 / total
+    assert (size[1] - 1, size[0] - 1) in corner
+    assert (0, 0) not in corner
+    assert km.Mask.from_rle(corner.to_rle()) == corner
+    masks = km.MaskArray.from_rles([everything, corner])
+    assert masks.area.tolist() == [total, 1]
+    assert masks.union() == everything

@@ -1,0 +1,187 @@
+"""Mask as a value: algebra, measures, and how it behaves among other objects."""
+
+import copy
+import json
+import operator
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+import klingmask as km
+from tests.strategies import Array, arrays, pairs
+
+OPERATIONS: list[tuple[str, Callable[[Any, Any], Any]]] = [
+    ("union", operator.or_),
+    ("intersection", operator.and_),
+    ("symmetric_difference", operator.xor),
+    ("difference", operator.sub),
+]
+
+
+@given(arrays())
+def test_measures_agree_with_pycocotools(array: Array) -> None:
+    mask = km.Mask.from_numpy(array)
+    rle = mask.to_rle()
+    assert mask.area == coco.area(rle) == array.sum()
+    assert list(mask.bbox) == coco.toBbox(rle).tolist()
+    assert km.area(rle) == mask.area
+    assert km.bbox(rle) == mask.bbox
+    assert bool(mask) == bool(array.any())
+
+
+@given(arrays())
+def test_bbox_is_the_tightest_box(array: Array) -> None:
+    x, y, w, h = km.Mask.from_numpy(array).bbox
+    if not array.any():
+        assert (x, y, w, h) == (0, 0, 0, 0)
+        return
+    inside = array[y : y + h, x : x + w]
+    assert inside.sum() == array.sum()
+    assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+@given(pairs())
+def test_operators_are_those_of_the_pixels(pair: tuple[Array, Array]) -> None:
+    a, b = (array.astype(bool) for array in pair)
+    m, n = km.Mask.from_numpy(a), km.Mask.from_numpy(b)
+    for name, operation in OPERATIONS:
+        expected = a & ~b if name == "difference" else operation(a, b)
+        assert operation(m, n) == km.Mask.from_numpy(expected)
+    assert ~m == km.Mask.from_numpy(~a)
+    assert km.difference(m.to_rle(), n.to_rle()) == (m - n).to_rle()
+    assert km.symmetric_difference(m, n) == (m ^ n).to_rle()
+    assert km.complement(m.to_rle()) == (~m).to_rle()
+    assert km.complement([m, n]) == [(~m).to_rle(), (~n).to_rle()]
+
+
+@given(pairs())
+def test_laws_of_algebra(pair: tuple[Array, Array]) -> None:
+    m, n = (km.Mask.from_numpy(array) for array in pair)
+    assert ~~m == m
+    assert m | n == ~(~m & ~n)
+    assert m - n == m & ~n
+    assert m ^ n == (m | n) - (m & n)
+    assert (m ^ n) ^ n == m
+    assert m | m == m & m == m
+    assert (m | n).area + (m & n).area == m.area + n.area
+
+
+@given(pairs())
+def test_iou_agrees_with_pycocotools(pair: tuple[Array, Array]) -> None:
+    m, n = (km.Mask.from_numpy(array) for array in pair)
+    if m.size[0] * m.size[1]:
+        assert m.iou(n) == coco.iou([m.to_rle()], [n.to_rle()], [0])[0, 0]
+    assert m.iou(n) == n.iou(m) == km.iou(m.to_rle(), n.to_rle())
+    assert m.iou(m) == float(bool(m))
+
+
+@given(arrays(), st.tuples(*[st.integers(-50, 150)] * 2), st.tuples(*[st.integers(0, 150)] * 2))
+def test_from_bbox_fills_what_is_inside(
+    array: Array, corner: tuple[int, int], extent: tuple[int, int]
+) -> None:
+    (x, y), (w, h) = corner, extent
+    expected = np.zeros(array.shape, np.uint8)
+    expected[max(y, 0) : max(y + h, 0), max(x, 0) : max(x + w, 0)] = 1
+    assert km.Mask.from_bbox(array.shape, (x, y, w, h)) == km.Mask.from_numpy(expected)
+    mask = km.Mask.from_numpy(array)
+    box = km.Mask.from_bbox(mask.size, mask.bbox)
+    assert box.bbox == mask.bbox
+    assert mask - box == km.Mask.zeros(mask.size)
+
+
+def test_from_bbox_refuses_what_is_no_box() -> None:
+    for bbox in [(0, 0, -1, 1), (0, 0, 1, -1), (0, 0, 1)]:
+        with pytest.raises(km.RLEError, match="bbox must"):
+            km.Mask.from_bbox((4, 4), bbox)
+    with pytest.raises(TypeError, match=r"integer, got 0\.5"):
+        km.Mask.from_bbox((4, 4), (0.5, 0, 1, 1))  # type: ignore[arg-type]
+    far = km.Mask.from_bbox((4, 4), (-(2**70), 2, 2**71, 2**71))
+    assert far.bbox == (0, 2, 4, 2)
+
+
+@given(arrays(), st.data())
+def test_a_point_is_in_the_mask_where_its_pixel_is_set(array: Array, data: st.DataObject) -> None:
+    mask = km.Mask.from_numpy(array)
+    h, w = array.shape
+    x, y = data.draw(st.integers(-2, w + 1)), data.draw(st.integers(-2, h + 1))
+    inside = 0 <= x < w and 0 <= y < h
+    assert ((x, y) in mask) == (inside and bool(array[y, x]))
+    assert ((np.int64(x), np.int64(y)) in mask) == ((x, y) in mask)
+    with pytest.raises(TypeError, match=r"must be an integer, got 0\.5"):
+        assert (0.5, 0) in mask  # type: ignore[operator]
+
+
+@given(arrays())
+def test_a_value(array: Array) -> None:
+    mask, same = km.Mask.from_numpy(array), km.Mask.from_numpy(np.asfortranarray(array))
+    assert mask == same
+    assert hash(mask) == hash(same)
+    assert mask != mask.to_rle()
+    assert len({mask, same, ~mask}) == 2 if array.size else 1
+    assert copy.copy(mask) is mask
+    assert copy.deepcopy(mask) is mask
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(mask, protocol)) == mask
+    assert km.Mask.from_rle(json.loads(json.dumps(mask.to_rle()))) == mask
+    assert km.Mask.from_rle(mask) == mask
+
+
+def test_size_belongs_to_the_value() -> None:
+    assert km.Mask.zeros((2, 3)) != km.Mask.zeros((3, 2))
+    assert km.Mask.zeros((0, 3)) != km.Mask.zeros((3, 0))
+    for _, operation in OPERATIONS:
+        with pytest.raises(
+            km.RLEError, match=r"one size: mask 0 has \(2, 3\), mask 1 has \(3, 2\)"
+        ):
+            operation(km.Mask.zeros((2, 3)), km.Mask.zeros((3, 2)))
+        with pytest.raises(TypeError, match="unsupported operand"):
+            operation(km.Mask.zeros((2, 3)), 1)
+    with pytest.raises(km.RLEError, match="one size"):
+        km.Mask.zeros((2, 3)).iou(km.Mask.zeros((3, 2)))
+
+
+def test_immutable() -> None:
+    mask = km.Mask.from_bbox((4, 4), (1, 1, 2, 2))
+    runs = mask.runs
+    assert runs.dtype == np.uint32
+    with pytest.raises(ValueError, match="read-only"):
+        runs[0] = 7
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        runs.flags.writeable = True
+    for name in ("size", "area", "runs", "other"):
+        with pytest.raises(AttributeError):
+            setattr(mask, name, None)
+    with pytest.raises(TypeError, match=r"Mask\.from_rle"):
+        km.Mask()
+    with pytest.raises(TypeError, match="not an acceptable base type"):
+        type("Sub", (km.Mask,), {})
+
+
+def test_runs_outlive_their_mask() -> None:
+    runs = km.Mask.from_bbox((4, 4), (1, 1, 2, 2)).runs
+    assert runs.tolist() == [5, 2, 2, 2, 5]
+
+
+def test_in_numpy() -> None:
+    mask = km.Mask.from_bbox((2, 3), (1, 0, 1, 2))
+    expected = [[0, 1, 0], [0, 1, 0]]
+    assert np.asarray(mask).tolist() == expected
+    assert np.asarray(mask).dtype == np.uint8
+    assert np.asarray(mask, dtype=bool).dtype == np.bool_
+    assert np.asarray(mask, dtype=np.float32).tolist() == expected
+    assert (np.array(mask) * 2).tolist() == [[0, 2, 0], [0, 2, 0]]
+    assert km.Mask.from_numpy(mask) == mask
+    with pytest.raises(ValueError, match="always a new array"):
+        np.array(mask, copy=False)
+
+
+def test_repr() -> None:
+    assert repr(km.Mask.from_bbox((4, 6), (1, 2, 3, 1))) == (
+        "Mask(size=(4, 6), area=3, bbox=(1, 2, 3, 1))"
+    )

@@ -1,0 +1,159 @@
+"""MaskArray: columns, indexing, and the batch functions against pycocotools."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as coco
+
+import klingmask as km
+from tests.strategies import Array, arrays, stacks
+
+
+@given(stacks())
+def test_columns_agree_with_pycocotools(stack: Array) -> None:
+    masks = km.MaskArray.from_numpy(stack)
+    rles = masks.to_rles()
+    assert masks.area.dtype == masks.bbox.dtype == masks.size.dtype == np.int64
+    assert masks.area.tolist() == coco.area(rles).tolist() == km.area(rles).tolist()
+    assert masks.bbox.tolist() == coco.toBbox(rles).tolist() == km.bbox(rles).tolist()
+    assert masks.size.tolist() == [list(stack.shape[1:])] * len(stack)
+    np.testing.assert_array_equal(masks.to_numpy(), stack)
+    assert masks == km.MaskArray.from_rles(rles)
+
+
+@given(stacks())
+def test_union_and_intersection_agree_with_pycocotools(stack: Array) -> None:
+    masks = km.MaskArray.from_numpy(stack)
+    rles = masks.to_rles()
+    for intersect in (False, True):
+        expected = coco.merge(rles, intersect=intersect)
+        folded = masks.intersection() if intersect else masks.union()
+        assert folded.to_rle() == {
+            "size": list(expected["size"]),
+            "counts": expected["counts"].decode(),
+        }
+        assert (km.intersection if intersect else km.union)(rles) == folded.to_rle()
+
+
+@given(stacks(), st.data())
+def test_iou_agrees_with_pycocotools(stack: Array, data: st.DataObject) -> None:
+    masks = km.MaskArray.from_numpy(stack)
+    split = data.draw(st.integers(0, len(stack)))
+    a, b = masks[:split], masks[split:]
+    table = a.iou(b)
+    assert table.shape == (split, len(stack) - split)
+    if table.size and stack[0].size:
+        np.testing.assert_array_equal(table, coco.iou(a.to_rles(), b.to_rles(), [0] * len(b)))
+        np.testing.assert_array_equal(table, km.iou(a.to_rles(), b.to_rles()))
+        np.testing.assert_array_equal(table[0], km.iou(a[0].to_rle(), list(b)))
+        np.testing.assert_array_equal(table[:, 0], km.iou(a, b[0]))
+
+
+@given(st.lists(arrays(), max_size=8), st.data())
+def test_indexing_is_that_of_numpy(drawn: list[Array], data: st.DataObject) -> None:
+    masks = km.MaskArray.from_rles(km.Mask.from_numpy(array) for array in drawn)
+    listed = list(masks)
+    n = len(masks)
+    assert n == len(drawn) == len(listed)
+    numbers = np.arange(n)
+    start, stop = data.draw(st.tuples(*[st.none() | st.integers(-10, 10)] * 2))
+    step = data.draw(st.sampled_from([None, 1, 2, -1, -3]))
+    chosen = data.draw(st.lists(st.integers(-n, n - 1), max_size=9)) if n else []
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
+    indices: list[Any] = [slice(start, stop, step), np.array(chosen, np.intp), keep, ...]
+    for index in indices:
+        picked = masks[index]
+        assert list(picked) == [listed[i] for i in numbers[index]]
+        assert picked.area.tolist() == masks.area[index].tolist()
+        assert picked[::-1].area.tolist() == masks.area[index][::-1].tolist()
+    for i in chosen:
+        assert masks[i] == masks[np.int64(i)] == listed[i]
+
+
+def test_wrong_indices() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((1, 1))] * 3)
+    for index in (3, -4, [3], [True], np.array([[0]]), "0", 0.0, None, (0, 0), True):
+        with pytest.raises(IndexError):
+            masks[index]  # type: ignore[index]
+
+
+def test_sizes_may_differ_until_masks_meet() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((2, 3)), km.Mask.from_bbox((5, 4), (1, 1, 2, 3))])
+    assert masks.size.tolist() == [[2, 3], [5, 4]]
+    assert masks.area.tolist() == [0, 6]
+    assert masks.bbox.tolist() == [[0, 0, 0, 0], [1, 1, 2, 3]]
+    for meet in (
+        masks.union,
+        masks.intersection,
+        masks.to_numpy,
+        lambda: masks.iou(masks),
+        lambda: masks[:1].iou(masks[1:]),
+        lambda: km.decode(masks),
+    ):
+        with pytest.raises(km.RLEError, match="one size"):
+            meet()
+
+
+def test_no_masks() -> None:
+    none = km.MaskArray.from_rles([])
+    assert len(none) == 0
+    assert none.area.shape == (0,)
+    assert none.bbox.shape == (0, 4)
+    assert none.size.shape == (0, 2)
+    assert none.iou(none).shape == (0, 0)
+    assert none.to_numpy().shape == (0, 0, 0)
+    assert none.to_rles() == []
+    assert km.decode([]).shape == (0, 0, 0)
+    out = np.empty((0, 5, 5), np.uint8)
+    assert none.to_numpy(out=out) is out
+    for fold in (none.union, none.intersection, lambda: km.union([])):
+        with pytest.raises(km.RLEError, match="no masks"):
+            fold()
+
+
+def test_a_value() -> None:
+    masks = km.MaskArray.from_numpy(np.eye(12).reshape(3, 4, 12))
+    assert masks == km.MaskArray.from_rles(masks.to_rles())
+    assert masks != masks[:2]
+    assert masks != list(masks)
+    assert hash(masks) == hash(masks[:])
+    assert pickle.loads(pickle.dumps(masks)) == masks
+    assert copy.deepcopy(masks) is masks
+    assert repr(masks) == "MaskArray(n=3)"
+    assert masks[1] in masks
+    assert km.MaskArray.from_rles(masks) is masks
+    with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):
+        km.MaskArray()
+
+
+def test_what_is_no_list_of_rles() -> None:
+    rle = km.Mask.zeros((1, 1)).to_rle()
+    wrong: list[Any] = ["00", b"00", 7, None, rle, km.Mask.zeros((1, 1))]
+    for value in wrong:
+        with pytest.raises(TypeError, match="a list of rles was expected"):
+            km.MaskArray.from_rles(value)
+
+
+def test_a_slice_keeps_its_runs_alive() -> None:
+    tail = km.MaskArray.from_numpy(np.random.default_rng(1).random((50, 40, 40)) < 0.5)[40:]
+    expected = tail.area.tolist()
+    more = [km.MaskArray.from_numpy(np.ones((50, 40, 40))) for _ in range(20)]
+    assert tail.area.tolist() == expected
+    assert len(more) == 20
+
+
+def test_real_masks(coco_results: list[dict[str, Any]], sav_file: dict[str, Any]) -> None:
+    rles = [result["segmentation"] for result in coco_results]
+    masks = km.MaskArray.from_rles(rles)
+    assert masks.to_rles() == rles
+    assert masks.area.tolist() == [coco.area(rle) for rle in rles]
+    assert masks.bbox.tolist() == [coco.toBbox(rle).tolist() for rle in rles]
+    frame, later = sav_file["masklet"][0], sav_file["masklet"][60]
+    np.testing.assert_array_equal(km.iou(frame, later), coco.iou(frame, later, [0] * 5))
+    union = coco.merge(frame)
+    assert km.union(frame) == {"size": union["size"], "counts": union["counts"].decode()}

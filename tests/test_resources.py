@@ -1,0 +1,131 @@
+"""Memory, threads and imports: what a long-running process depends on."""
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+import klingmask as km
+
+
+def attempt(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except (km.RLEError, TypeError):
+        pass
+    else:
+        raise AssertionError("this was meant to fail")
+
+
+def use_everything(array: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> None:
+    """Every path that allocates, failing ones too."""
+    rle = km.encode(array)
+    mask = km.Mask.from_rle(rle)
+    out = np.empty((2, *array.shape), np.uint8)
+    masks = km.MaskArray.from_rles([rle, mask])
+    km.decode(rle, "F")
+    masks.to_numpy(out=out[:, ::-1, ::-1])
+    km.encode(np.asfortranarray(array))
+    km.encode(out)
+    _ = (mask | ~mask).area, (mask ^ mask).bbox, masks.union(), masks.iou(masks), masks[::-1].area
+    _ = (
+        mask.runs,
+        mask.counts,
+        hash(mask),
+        masks.to_rles(),
+        km.overlay(np.zeros((*mask.size, 3), "u1"), mask),
+    )
+    size = rle["size"]
+    attempt(lambda: km.decode({"size": size, "counts": rle["counts"] + "1"}))
+    attempt(lambda: km.decode({"size": size, "counts": rle["counts"][:-1] + "P"}))
+    attempt(lambda: km.area([rle, {"size": size, "counts": "é"}]))
+    attempt(lambda: km.area([rle, {"size": size, "counts": [0, -1]}]))
+    attempt(lambda: km.area([rle, None]))  # type: ignore[list-item]
+    attempt(lambda: km.union([rle, km.Mask.zeros((1, 1))]))
+    attempt(lambda: km.encode(array.astype(complex)))
+
+
+def test_memory_stays_flat() -> None:
+    """tracemalloc sees the core's buffers too: they are Python's raw memory."""
+    array = (np.random.default_rng(0).random((60, 80)) < 0.3).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            use_everything(array)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(300):
+            use_everything(array)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    one_mask = km.Mask.from_numpy(array).runs.nbytes
+    assert grown < 2 * one_mask  # a single leaked buffer an iteration would be 300 of them
+
+
+def test_threads_share_masks() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [(rng.random((97, 203)) < rng.random()).astype(np.uint8) for _ in range(16)]
+    masks = km.MaskArray.from_numpy(np.array(arrays))
+
+    def work(seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(16)
+        for i in order:
+            np.testing.assert_array_equal(masks[i].to_numpy(), arrays[i])
+            assert km.Mask.from_numpy(arrays[i]) == masks[i]
+            assert masks[i] | masks[15] == masks[[i, 15]].union()
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, seed) for seed in range(40)]:
+            done.result()
+
+
+def test_heavy_calls_let_other_threads_run() -> None:
+    """With the switch interval out of reach, a thread runs only if the call lets it."""
+    mask = km.Mask.from_bbox((8000, 8000), (1, 1, 7000, 7000))
+    rows = np.empty(mask.size, np.uint8)
+    columns = np.empty(mask.size, np.uint8, order="F")
+    calls: list[Callable[[], object]] = [
+        lambda: mask.to_numpy(out=rows),
+        lambda: mask.to_numpy(out=columns),
+        lambda: km.Mask.from_numpy(rows),
+        lambda: km.Mask.from_numpy(columns),
+    ]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)
+    try:
+        for call in calls:
+            span: list[float] = []
+
+            def worker(call: Callable[[], object] = call, span: list[float] = span) -> None:
+                span.append(time.perf_counter())
+                call()
+                span.append(time.perf_counter())
+
+            thread = threading.Thread(target=worker)
+            thread.start()
+            stamps = []
+            while thread.is_alive():
+                stamps.append(time.perf_counter())
+                time.sleep(0.0005)
+            thread.join()
+            assert any(span[0] < stamp < span[1] for stamp in stamps)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_import_brings_numpy_and_nothing_heavy() -> None:
+    heavy = ["requests", "jwt", "PIL", "av", "click", "rich", "urllib3", "asyncio"]
+    check = (
+        "import sys, numpy; before = set(sys.modules); import klingmask;"
+        f"loaded = [name for name in {heavy!r} if name in sys.modules and name not in before];"
+        "assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
