@@ -1,0 +1,191 @@
+"""The command line: what is in a file of masks, and masks as pictures."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+import klingmask as km
+from klingmask.datasets import LabelledMasks, read_masks
+
+try:
+    import click
+    from PIL import Image, UnidentifiedImageError
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as error:
+    sys.exit(f"the command line needs {error.name}: pip install 'klingmask[cli]'")
+
+
+class _Commands(click.Group):
+    """Commands whose expected errors end in one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, TypeError, IndexError, ImportError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
+@click.version_option(km.__version__)
+@click.option("--max-pixels", type=int, help="Most pixels a mask may have to be decoded.")
+def main(max_pixels: int | None) -> None:
+    """Compressed run-length masks: look at them, decode and encode them.
+
+    FILE is a JSON file with masks in it: a reply of Kling's Multi-Elements API,
+    an rle, a list of rles, COCO results or annotations, an SA-1B or SA-V file.
+    "-" is standard input.
+    """
+    if max_pixels is not None:
+        km.set_max_pixels(max_pixels)
+
+
+def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
+    wanted = {}
+    for condition in where:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{condition!r} is not KEY=VALUE", param_hint="--where")
+        wanted[key] = value
+    try:
+        found = read_masks(file.read())
+    except km.RLEError as error:
+        raise click.ClickException(f"{file.name}: {error}") from error
+    chosen = found.where(**wanted)
+    if wanted and not chosen.labels:
+        keys = sorted({key for labels in found.labels for key in labels}) or ["nothing"]
+        raise click.ClickException(
+            f"{file.name}: no mask has {' and '.join(where)}; masks are labelled by "
+            + ", ".join(keys)
+        )
+    return chosen
+
+
+_file = click.argument("file", type=click.File("rb"), default="-")
+_where = click.option(
+    "--where", multiple=True, metavar="KEY=VALUE", help="Only masks so labelled, as frame=30."
+)
+_output = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the result goes."
+)
+
+
+@main.command()
+@_file
+@_where
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one object.")
+def info(file: BinaryIO, where: tuple[str, ...], as_json: bool) -> None:
+    """Tell what is in FILE: sizes, areas, boxes."""
+    found = _read(file, where)
+    rows = [
+        {**labels, "size": size, "area": area, "bbox": bbox}
+        for labels, size, area, bbox in zip(
+            found.labels,
+            found.masks.size.tolist(),
+            found.masks.area.tolist(),
+            found.masks.bbox.tolist(),
+            strict=True,
+        )
+    ]
+    if as_json:
+        click.echo(json.dumps({"kind": found.kind, "masks": rows}))
+        return
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table("mask", *keys, title=f"{file.name}: {found.kind}, {len(rows)} masks")
+    for index, row in enumerate(rows):
+        table.add_row(str(index), *(str(row.get(key, "")) for key in keys))
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+
+
+@main.command()
+@_file
+@_where
+@_output
+def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
+    """Write the masks of FILE as pixels.
+
+    To one array (n, h, w) of 0 and 1 if the output is called *.npy, to one
+    picture if it is called *.png, else to a folder with a PNG for each.
+    """
+    masks = _read(file, where).masks
+    if output.suffix == ".npy":
+        np.save(output, masks.to_numpy())
+    elif output.suffix == ".png":
+        if len(masks) != 1:
+            raise click.ClickException(
+                f"{len(masks)} masks do not fit one PNG: choose one with --where, "
+                "or give a folder or a .npy"
+            )
+        output.write_bytes(masks[0].to_png())
+    else:
+        output.mkdir(parents=True, exist_ok=True)
+        for index, mask in enumerate(masks):
+            (output / f"{index:05d}.png").write_bytes(mask.to_png())
+    click.echo(str(output))
+
+
+@main.command()
+@click.argument("pictures", type=click.File("rb"), nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=click.File("w"), default="-", help="Standard output if left out."
+)
+def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
+    """Write PNG files as RLE JSON: one object, or a list for several."""
+    rles = [km.Mask.from_png(picture.read()).to_rle() for picture in pictures]
+    json.dump(rles[0] if len(rles) == 1 else rles, output)
+    output.write("\n")
+
+
+@main.command()
+@_file
+@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_where
+@_output
+@click.option("--frame", type=int, help="Of a video; the frame of the masks if left out.")
+@click.option("--opacity", type=float, default=163 / 255, help="0 to 1.", show_default="163/255")
+@click.option("--outline", type=int, default=0, help="Width in pixels.", show_default=True)
+def overlay(
+    file: BinaryIO,
+    picture: Path,
+    where: tuple[str, ...],
+    output: Path,
+    frame: int | None,
+    opacity: float,
+    outline: int,
+) -> None:
+    """Lay the masks of FILE over PICTURE, an image or a video, and write a PNG."""
+    found = _read(file, where)
+    frames = sorted({int(labels["frame"]) for labels in found.labels if "frame" in labels})
+    if len(frames) > 1:
+        raise click.ClickException(
+            f"the masks are of {len(frames)} frames; choose one with --where frame={frames[0]}"
+        )
+    if frame is None:
+        frame = frames[0] if frames else 0
+    keys = [labels.get("object", place) for place, labels in enumerate(found.labels)]
+    named = dict(zip(keys, found.masks, strict=True)) if len(set(keys)) == len(keys) else None
+    laid = km.overlay(
+        _picture(picture, frame), named or found.masks, opacity=opacity, outline=outline
+    )
+    stream = io.BytesIO()
+    Image.fromarray(laid).save(stream, "PNG")
+    output.write_bytes(stream.getvalue())
+    click.echo(str(output))
+
+
+def _picture(path: Path, frame: int) -> npt.NDArray[np.uint8]:
+    """An image, or a frame of a video, as RGB or RGBA pixels."""
+    try:
+        with Image.open(path) as image:
+            mode = "RGBA" if image.has_transparency_data else "RGB"
+            return np.asarray(image.convert(mode))
+    except UnidentifiedImageError:
+        from klingmask.video import frame_at  # PyAV is needed for videos alone
+
+        return frame_at(path, frame)

@@ -1,0 +1,196 @@
+"""Files with masks in them: service replies, COCO, SA-1B and SA-V files, plain rles.
+
+A file says more about a mask than its pixels: which frame, image or object it
+belongs to. `read_masks` keeps that beside the masks as labels.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from klingmask._rle import MaskArray, RLEError
+
+__all__ = ["LabelledMasks", "find_masks", "read_masks"]
+
+Labels: TypeAlias = dict[str, int | float | str]
+_Found: TypeAlias = Iterator[tuple[Any, Labels]]
+
+KNOWN = (
+    "a service reply, an rle, a list of rles, COCO results or annotations, "
+    "an SA-1B or SA-V file, or a list of frames with rle_mask_list"
+)
+
+
+@dataclass(frozen=True)
+class LabelledMasks:
+    """Masks and what their file says about each of them."""
+
+    kind: str
+    """What the file is, in words."""
+    masks: MaskArray
+    labels: list[Labels]
+    """One dict a mask: frame, object, image, category, score, as far as known."""
+
+    def where(self, **wanted: object) -> "LabelledMasks":
+        """Return those masks whose labels have these values (compared as text)."""
+        kept = [
+            index
+            for index, labels in enumerate(self.labels)
+            if all(key in labels and str(labels[key]) == str(wanted[key]) for key in wanted)
+        ]
+        return LabelledMasks(self.kind, self.masks[kept], [self.labels[index] for index in kept])
+
+
+def read_masks(content: bytes | str) -> LabelledMasks:
+    """Read the masks of a JSON or JSON Lines file.
+
+    Parameters
+    ----------
+    content : bytes or str
+        What is in the file.
+
+    Returns
+    -------
+    LabelledMasks
+
+    Raises
+    ------
+    RLEError
+        If it is not JSON, if there are no masks in it, or one is malformed.
+    """
+    try:
+        text = content if isinstance(content, str) else content.decode()
+    except UnicodeDecodeError as error:
+        raise RLEError(f"not a JSON file: {error}") from None
+    try:
+        document = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        try:
+            document = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except (json.JSONDecodeError, RecursionError):
+            document = []
+        if len(document) < 2:
+            raise RLEError(f"not a JSON file: {error}") from None
+    return find_masks(document)
+
+
+def find_masks(document: object) -> LabelledMasks:
+    """Find the masks in a parsed JSON document.
+
+    Parameters
+    ----------
+    document : object
+        A reply of Kling's selection endpoints; an rle or a list of rles; COCO
+        results, or COCO or SA-1B annotations (as RLE); an SA-V file; a list of
+        ``{"frame_index", "rle_mask_list"}`` or of what is in such a list.
+
+    Returns
+    -------
+    LabelledMasks
+
+    Raises
+    ------
+    RLEError
+        If it is none of these, or a mask in it is malformed.
+    """
+    kind, found = _recognise(document)
+    entries = list(found)
+    masks = MaskArray.from_rles([rle for rle, _ in entries])
+    return LabelledMasks(kind, masks, [labels for _, labels in entries])
+
+
+def _recognise(document: object) -> tuple[str, _Found]:
+    if isinstance(document, Mapping):
+        if "counts" in document and "size" in document:
+            return "an rle", iter([(document, {})])
+        if "code" in document and "data" in document:
+            return "a selection reply", _in_frame(_result(document))
+        if "rle_mask_list" in document:
+            return "a frame of masks", _in_frame(document)
+        if isinstance(document.get("masklet"), list):
+            return "an SA-V file", _in_masklet(document)
+        if isinstance(document.get("annotations"), list):
+            return "annotations", _in_annotations(document["annotations"])
+    elif isinstance(document, list):
+        if _all_have(document, "counts"):
+            return "a list of rles", ((rle, {}) for rle in document)
+        if _all_have(document, "segmentation"):
+            return "COCO results", _in_annotations(document)
+        if _all_have(document, "rle_mask_list"):
+            return "frames of masks", (mask for frame in document for mask in _in_frame(frame))
+        if _all_have(document, "rle_mask"):
+            return "an rle_mask_list", _in_frame({"rle_mask_list": document})
+    raise RLEError(f"no masks found: expected {KNOWN}; this is {_described(document)}")
+
+
+def _all_have(entries: list[Any], key: str) -> bool:
+    return all(isinstance(entry, Mapping) and key in entry for entry in entries)
+
+
+def _described(document: object) -> str:
+    if isinstance(document, Mapping):
+        keys = [str(key) for key in document]
+        more = ", ..." if len(keys) > 8 else ""
+        return f"an object with the keys {', '.join(keys[:8])}{more}" if keys else "an empty object"
+    if isinstance(document, list):
+        return f"a list of {len(document)}, the first of them {_described(document[0])}"
+    return type(document).__name__
+
+
+def _result(reply: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a selection reply has found."""
+    if reply["code"] != 0:
+        raise RLEError(f"the reply is an error: code {reply['code']}, {reply.get('message')!r}")
+    data = reply["data"]
+    if isinstance(data, Mapping) and data.get("status", 0) != 0:
+        raise RLEError(f"the service refused the selection: data.status {data['status']}")
+    result = data.get("res") if isinstance(data, Mapping) else None
+    if not isinstance(result, Mapping) or "rle_mask_list" not in result:
+        raise RLEError(f"the reply has no data.res.rle_mask_list; its data is {_described(data)}")
+    return result
+
+
+def _in_frame(frame: Mapping[str, Any]) -> _Found:
+    listed = frame["rle_mask_list"]
+    if not isinstance(listed, list) or not _all_have(listed, "rle_mask"):
+        raise RLEError("rle_mask_list must be a list of objects with an rle_mask each")
+    for entry in listed:
+        yield (
+            entry["rle_mask"],
+            _labels(frame, frame="frame_index") | _labels(entry, object="object_id"),
+        )
+
+
+def _in_masklet(document: Mapping[str, Any]) -> _Found:
+    """SA-V annotates every 4th frame, or so say the frames of video and masklet."""
+    frames, total = document["masklet"], document.get("video_frame_count")
+    every = 1
+    if isinstance(total, (int, float)) and 0 < len(frames) <= total < 2**53:
+        every = math.ceil(total / len(frames))
+    ids = document.get("masklet_id")
+    for index, objects in enumerate(frames):
+        if not isinstance(objects, list):
+            raise RLEError(f"masklet[{index}] must be a list of rles")
+        names = ids if isinstance(ids, list) and len(ids) == len(objects) else range(len(objects))
+        for name, rle in zip(names, objects, strict=True):
+            if rle is not None:
+                yield rle, {"frame": index * every, "object": name}
+
+
+def _in_annotations(annotations: list[Any]) -> _Found:
+    for index, annotation in enumerate(annotations):
+        if not isinstance(annotation, Mapping) or "segmentation" not in annotation:
+            raise RLEError(f"entry {index} has no segmentation")
+        rle = annotation["segmentation"]
+        if isinstance(rle, list):
+            raise RLEError(f"entry {index} is a polygon; only run-length masks can be read")
+        yield (
+            rle,
+            _labels(annotation, image="image_id", category="category_id", id="id", score="score"),
+        )
+
+
+def _labels(source: Mapping[str, Any], **names: str) -> Labels:
+    return {label: source[key] for label, key in names.items() if key in source}
