@@ -129,13 +129,14 @@ def _all_have(entries: list[Any], key: str) -> bool:
     return all(isinstance(entry, Mapping) and key in entry for entry in entries)
 
 
-def _described(document: object) -> str:
+def _described(document: object, of_list: bool = True) -> str:
     if isinstance(document, Mapping):
         keys = [str(key) for key in document]
         more = ", ..." if len(keys) > 8 else ""
         return f"an object with the keys {', '.join(keys[:8])}{more}" if keys else "an empty object"
-    if isinstance(document, list):
-        return f"a list of {len(document)}, the first of them {_described(document[0])}"
+    if isinstance(document, list) and document and of_list:
+        first = _described(document[0], of_list=False)
+        return f"a list of {len(document)}, the first of them {first}"
     return type(document).__name__
 
 

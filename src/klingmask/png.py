@@ -25,6 +25,8 @@ def read_png(source: bytes | str | PathLike[str]) -> npt.NDArray[np.bool_]:
     limit = get_max_pixels()
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
+            image.verify()  # checksums, which reading the pixels alone would skip
+        with Image.open(BytesIO(content), formats=["PNG"]) as image:
             if limit is not None and image.width * image.height > limit:
                 raise RLEError(
                     f"the PNG has {image.height} x {image.width} pixels, over the limit of "

@@ -1,0 +1,171 @@
+"""The command line, run as people run it: a process, files, pipes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import klingmask as km
+
+A = km.Mask.from_bbox((20, 30), (2, 3, 10, 5))
+B = km.Mask.from_bbox((20, 30), (8, 6, 10, 12))
+REPLY = {
+    "code": 0,
+    "data": {
+        "res": {
+            "frame_index": 3,
+            "rle_mask_list": [
+                {"object_id": key, "rle_mask": mask.to_rle()} for key, mask in ((0, A), (4, B))
+            ],
+        }
+    },
+}
+
+
+class Shell:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *words: str, stdin: bytes = b"", fails: bool = False) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "klingmask"), *words],
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+        return (done.stderr if fails else done.stdout).decode()
+
+    def put(self, name: str, document: object) -> str:
+        (self.folder / name).write_text(json.dumps(document))
+        return name
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_info(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+    told = json.loads(shell("info", "--json", "reply.json"))
+    expected = [
+        {"frame": 3, "object": 0, "size": [20, 30], "area": 50, "bbox": [2, 3, 10, 5]},
+        {"frame": 3, "object": 4, "size": [20, 30], "area": 120, "bbox": [8, 6, 10, 12]},
+    ]
+    assert told == {"kind": "a selection reply", "masks": expected}
+    table = shell("info", "reply.json")
+    for word in ("a selection reply", "frame", "object", "120", "[8, 6, 10, 12]"):
+        assert word in table
+    chosen = json.loads(shell("info", "--json", "--where", "object=4", "reply.json"))
+    assert chosen["masks"] == expected[1:]
+
+
+@pytest.mark.parametrize(
+    ("document", "count"),
+    [
+        (A.to_rle(), 1),
+        ([A.to_rle(), B.to_rle()], 2),
+        ([{"image_id": 1, "category_id": 2, "segmentation": A.to_rle(), "score": 1.0}], 1),
+        ({"masklet": [[A.to_rle(), B.to_rle()], [A.to_rle(), B.to_rle()]]}, 4),
+    ],
+)
+def test_standard_input_of_every_kind(shell: Shell, document: Any, count: int) -> None:
+    content = json.dumps(document).encode()
+    assert len(json.loads(shell("info", "--json", stdin=content))["masks"]) == count
+    shell("decode", "-", "-o", "masks.npy", stdin=content)
+    masks = np.load(shell.folder / "masks.npy")
+    assert masks.shape == (count, 20, 30)
+    np.testing.assert_array_equal(masks[0], A.to_numpy())
+
+
+def test_decode_and_encode_round_trip(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+    shell("decode", "reply.json", "-o", "masks")
+    names = sorted(path.name for path in (shell.folder / "masks").iterdir())
+    assert names == ["00000.png", "00001.png"]
+    rles = json.loads(shell("encode", *(f"masks/{name}" for name in names)))
+    assert rles == [A.to_rle(), B.to_rle()]
+    shell("decode", "reply.json", "--where", "object=4", "-o", "one.png")
+    shell("encode", "one.png", "-o", "one.json")
+    assert json.loads((shell.folder / "one.json").read_text()) == B.to_rle()
+    content = (shell.folder / "one.png").read_bytes()
+    assert json.loads(shell("encode", "-", stdin=content)) == B.to_rle()
+
+
+def test_overlay_on_an_image(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4)).astype(np.uint8)
+    for name, image in (("rgb.png", pixels[..., :3]), ("rgba.png", pixels)):
+        Image.fromarray(np.ascontiguousarray(image)).save(shell.folder / name)
+        shell("overlay", "reply.json", name, "-o", "out.png", "--opacity", "0.4", "--outline", "1")
+        with Image.open(shell.folder / "out.png") as drawn:
+            expected = km.overlay(image, {0: A, 4: B}, opacity=0.4, outline=1)
+            np.testing.assert_array_equal(np.asarray(drawn), expected)
+
+
+def test_overlay_on_a_video_takes_the_masks_frame(shell: Shell) -> None:
+    with av.open(str(shell.folder / "clip.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 30, 20, "yuv420p"
+        for index in range(5):
+            grey = np.full((20, 30, 3), 50 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode(None))
+    shell.put("reply.json", REPLY)
+    for extra, grey_level in (((), 150), (("--frame", "1"), 50)):
+        shell("overlay", "reply.json", "clip.mp4", "-o", "out.png", *extra)
+        with Image.open(shell.folder / "out.png") as drawn:
+            assert abs(int(np.asarray(drawn)[0, 0, 0]) - grey_level) < 8
+    assert "frame 9 of a video with 5 frames" in shell(
+        "overlay", "reply.json", "clip.mp4", "-o", "out.png", "--frame", "9", fails=True
+    )
+
+
+def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+    shell.put("frames.json", {"masklet": [[A.to_rle()], [A.to_rle()]]})
+    shell.put("huge.json", {"size": [2**15, 2**15], "counts": [2**30]})
+    shell.put("other.json", {"images": []})
+    (shell.folder / "text.txt").write_text("no masks here")
+    Image.new("RGB", (5, 5)).save(shell.folder / "small.png")
+    for words, reason in [
+        (["info", "text.txt"], "text.txt: not a JSON file"),
+        (["info", "other.json"], "this is an object with the keys images"),
+        (["info", "none.json"], "No such file"),
+        (["info", "--where", "object", "reply.json"], "is not KEY=VALUE"),
+        (["info", "--where", "object=9", "reply.json"], "labelled by frame, object"),
+        (["decode", "reply.json", "-o", "x.png"], "2 masks do not fit one PNG"),
+        (["decode", "huge.json", "-o", "x.npy"], "set_max_pixels"),
+        (["encode", "text.txt"], "not a PNG that can be read"),
+        (["overlay", "reply.json", "small.png", "-o", "x.png"], "the image (5, 5)"),
+        (["overlay", "reply.json", "text.txt", "-o", "x.png"], "not a video that can be read"),
+        (["overlay", "frames.json", "small.png", "-o", "x.png"], "choose one with --where frame=0"),
+        (["overlay", "reply.json", "none.png", "-o", "x.png"], "does not exist"),
+    ]:
+        told = shell(*words, fails=True)
+        assert reason in told.replace("\n", " "), told
+    assert not list(shell.folder.glob("x.*"))
+
+
+def test_the_pixel_limit_is_an_option(shell: Shell) -> None:
+    shell.put("one.json", A.to_rle())
+    assert "limit of 599" in shell(
+        "--max-pixels", "599", "decode", "one.json", "-o", "x.npy", fails=True
+    )
+    shell("--max-pixels", "600", "decode", "one.json", "-o", "x.npy")
+
+
+def test_without_the_extra() -> None:
+    code = "import sys; sys.modules['click'] = None; import klingmask.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"pip install 'klingmask[cli]'" in done.stderr

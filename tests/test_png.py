@@ -1,0 +1,107 @@
+"""Masks as PNG files: round trips, and every kind of PNG that people have."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+
+import klingmask as km
+from tests.strategies import Array, arrays
+
+
+def png(pixels: Any, mode: str | None = None) -> bytes:
+    image = Image.fromarray(np.asarray(pixels))
+    stream = io.BytesIO()
+    (image.convert(mode) if mode else image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@given(arrays())
+def test_round_trip(array: Array) -> None:
+    mask = km.Mask.from_numpy(array)
+    if not array.size:
+        with pytest.raises(km.RLEError, match="at least one pixel"):
+            mask.to_png()
+        return
+    content = mask.to_png()
+    assert km.Mask.from_png(content) == mask
+    assert mask._repr_png_() == content
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), array * np.uint8(255))
+
+
+def test_every_kind_of_png(tmp_path: Path) -> None:
+    expected = [[0, 1], [1, 0]]
+    grey = np.array([[0, 255], [1, 0]], np.uint8)
+    kinds = {
+        "grey": png(grey),
+        "bit": png(grey != 0),
+        "16 bit": png(grey.astype(np.uint16) * 256),
+        "palette": png(grey, "P"),
+        "RGB": png(np.stack([grey * 0, grey, grey * 0], axis=-1)),
+        "RGBA": png(np.stack([grey, grey, grey, grey * 0 + 255], axis=-1)),
+        "RGBA, clear": png(np.stack([grey * 0 + 9] * 3 + [grey], axis=-1)),
+        "grey with alpha": png(np.stack([grey * 0 + 9, grey], axis=-1)),
+        "a layer": png(km.render_layer(km.Mask.from_numpy(grey))),
+    }
+    for kind, content in kinds.items():
+        assert km.Mask.from_png(content).to_numpy().tolist() == expected, kind
+    indexed = Image.fromarray(grey, "L").convert("P")
+    indexed.putdata([0, 2, 1, 0])
+    indexed.putpalette([255, 255, 255, 0, 0, 0, 0, 0, 0])  # index 0 is white, yet background
+    indexed.save(tmp_path / "labels.png")
+    for source in (tmp_path / "labels.png", str(tmp_path / "labels.png")):
+        assert km.Mask.from_png(source).to_numpy().tolist() == expected
+
+
+def test_damaged_png(tmp_path: Path, pixel_limit: Any) -> None:
+    content = km.Mask.from_bbox((20, 30), (1, 1, 9, 9)).to_png()
+    for damaged in (b"", b"garbage", content[:50], content[:-20], content[:40] + b"x" * 20):
+        with pytest.raises(km.RLEError, match="not a PNG that can be read"):
+            km.Mask.from_png(damaged)
+    jpeg = io.BytesIO()
+    Image.new("L", (4, 4)).save(jpeg, "JPEG")
+    with pytest.raises(km.RLEError, match="not a PNG"):
+        km.Mask.from_png(jpeg.getvalue())
+    with pytest.raises(FileNotFoundError):
+        km.Mask.from_png(tmp_path / "none.png")
+    pixel_limit(599)
+    with pytest.raises(km.RLEError, match=r"limit of 599; klingmask\.set_max_pixels\(\)"):
+        km.Mask.from_png(content)
+
+
+def test_without_pillow() -> None:
+    code = """
+import sys
+sys.modules["PIL"] = None
+import klingmask as km
+mask = km.Mask.zeros((2, 2))
+assert mask._repr_png_() is None
+for call in (mask.to_png, lambda: km.Mask.from_png(b"")):
+    try:
+        call()
+    except ImportError as error:
+        assert "pip install 'klingmask[image]'" in str(error)
+    else:
+        raise SystemExit("it worked")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_service_sends_each_mask_twice() -> None:
+    import base64
+    import json
+
+    from tests.conftest import shared_file
+
+    reply = json.loads(shared_file("add_selection_reply.json").read_text())
+    for entry in reply["data"]["res"]["rle_mask_list"]:
+        mask = km.Mask.from_png(base64.b64decode(entry["png_mask"]["base64"]))
+        assert mask == km.Mask.from_rle(entry["rle_mask"])

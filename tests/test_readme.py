@@ -1,0 +1,122 @@
+"""The README, run: each command, each snippet, each row about bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import klingmask as km
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def lines_of(language: str) -> list[str]:
+    return [line for block in blocks(language) for line in block.splitlines() if line.strip()]
+
+
+COMMANDS = [line.split("  #")[0].strip() for line in lines_of("sh")]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the demo's files in it, as the snippets expect."""
+    shutil.copytree(ROOT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("out"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_are_known() -> None:
+    assert COMMANDS[:2] == ["make demo", "make test"]
+    assert all(command.startswith("klingmask ") for command in COMMANDS[2:])
+    assert len(COMMANDS) > 5
+    # `make test` is what runs this; CI must run the same.
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_demo_draws_the_picture() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    (ROOT / "demo" / "out" / "overlay.png").unlink(missing_ok=True)
+    done = subprocess.run(
+        ["make", "demo"], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    path = Path(done.stdout.split()[-1])
+    with Image.open(path) as drawn, Image.open(ROOT / "docs" / "overlay.png") as shown:
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(shown))
+
+
+@pytest.mark.parametrize("command", COMMANDS[2:])
+def test_a_command(command: str, workplace: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if "bird.png" in command:
+        masks = json.loads((workplace / "demo" / "reply.json").read_text())
+        rle = masks["data"]["res"]["rle_mask_list"][1]["rle_mask"]
+        (workplace / "bird.png").write_bytes(km.Mask.from_rle(rle).to_png())
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    if " -o " in command:
+        assert (workplace / command.split(" -o ")[1]).stat().st_size > 0
+
+
+def test_the_snippets(workplace: Path) -> None:
+    """Where a line is an expression with a comment, the comment is its value."""
+    names: dict[str, Any] = {}
+    checked = 0
+    for line in lines_of("python"):
+        code, _, comment = line.partition("  #")
+        try:
+            compile(code.strip(), "README.md", "eval")
+        except SyntaxError:
+            exec(code, names)  # noqa: S102 - the README is ours
+            continue
+        value = eval(code, names)  # noqa: S307
+        if comment:
+            assert repr(value) == comment.strip(), line
+            checked += 1
+    assert checked >= 7
+    assert names["pixels"].shape == (540, 960)
+    assert (workplace / "overlay.png").stat().st_size > 0
+
+
+ROWS = re.findall(r"^\| `(\{.*?\})` \| (.*?) \|$", README, re.MULTILINE)
+
+
+def test_the_table_of_bad_input_is_read() -> None:
+    assert len(ROWS) >= 10
+
+
+@pytest.mark.parametrize(("rle", "message"), ROWS)
+def test_a_row_about_bad_input(rle: str, message: str) -> None:
+    with pytest.raises((km.RLEError, TypeError)) as caught:
+        km.decode(json.loads(rle))
+    assert str(caught.value) == message
+
+
+def test_the_tables_name_the_whole_face() -> None:
+    for name in km.__all__:
+        assert re.search(rf"`[^`\n]*\b{name}\b", README), name
+    for type_ in (km.Mask, km.MaskArray):
+        for name in dir(type_):
+            if not name.startswith("_"):
+                assert re.search(rf"`[^`\n]*\b{name}\b", README), (type_, name)
