@@ -12,12 +12,19 @@ BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(CORE)
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-.PHONY: demo test lint types core-test clean
+# What the vector code is behind: run at every level that the machine has.
+CODEC_TESTS := $(addprefix tests/test_,codec.py mask.py mask_array.py bad_input.py)
+
+.PHONY: demo test lint types core-test bench clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN)/python demo/demo.py
 
 test: lint types core-test
+	for level in scalar avx2; do \
+		KLINGMASK_SIMD=$$level $(RUN)/python -c "import klingmask" 2>/dev/null || continue; \
+		KLINGMASK_SIMD=$$level $(RUN)/python -m pytest --quiet $(CODEC_TESTS) || exit 1; \
+	done
 	$(RUN)/python -m pytest
 
 lint: $(VENV)/dev.stamp
@@ -37,6 +44,14 @@ build/test_core: tests/core/test_core.c $(CORE)
 	$(CC) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
 		tests/core/test_core.c src/klingmask/core/*.c -o $@
 
+# Times everything against the field; rewrites the README's table and plot.
+bench: $(VENV)/bench.stamp
+	mkdir -p build
+	$(RUN)/python -m pytest bench --benchmark-disable-gc --benchmark-warmup=on \
+		--benchmark-min-rounds=9 --benchmark-max-time=0.3 --benchmark-json=build/bench.json \
+		--quiet --benchmark-columns=median,iqr --benchmark-sort=median
+	$(RUN)/python -m bench.report build/bench.json
+
 $(VENV)/pip.stamp:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +65,10 @@ $(VENV)/demo.stamp: $(VENV)/pip.stamp $(BUILT)
 $(VENV)/dev.stamp: $(VENV)/pip.stamp $(BUILT)
 	$(RUN)/python -m pip install --quiet --editable ".[all]" --group dev
 	touch $@ $(VENV)/demo.stamp
+
+$(VENV)/bench.stamp: $(VENV)/pip.stamp $(BUILT)
+	$(RUN)/python -m pip install --quiet --editable ".[all]" --group bench
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/klingmask/_rle.c src/klingmask/*.so demo/out

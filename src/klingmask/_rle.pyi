@@ -16,6 +16,10 @@ _Indices: TypeAlias = (
     slice | list[int] | list[bool] | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 )
 
+simd_level: str
+
+def _select_simd(level: str | None) -> str: ...
+
 class RLEError(ValueError):
     position: int | None
     index: int | None

@@ -6,6 +6,7 @@ Everything here checks its arguments, gets a pointer, calls the core without
 the GIL and wraps what comes back. Loops over runs or pixels are in ``core/``.
 """
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -69,6 +70,8 @@ cdef extern from "klingmask.h" nogil:
         uint64_t area
         km_box box
 
+    size_t KM_READ_SLACK
+
     uint64_t km_pixels(const km_mask *mask)
     size_t km_read_capacity(const km_source *source)
     bint km_read(const km_source *sources, size_t n, bint strict, uint32_t *runs,
@@ -79,7 +82,7 @@ cdef extern from "klingmask.h" nogil:
     void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
     size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
     void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels,
-                        ptrdiff_t stride, uint8_t *scratch)
+                        ptrdiff_t stride, uint64_t *scratch)
     size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
     size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
                            uint64_t *scratch)
@@ -99,6 +102,27 @@ cdef extern from "klingmask.h" nogil:
     void km_measure(const km_mask *masks, size_t n, km_measures *measures)
     void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a,
                 const km_mask *b, const km_measures *measures_b, size_t n_b, double *iou)
+
+
+cdef extern from "simd.h" nogil:
+    ctypedef struct km_kernels:
+        const char *name
+
+    km_kernels km_simd
+    bint km_simd_select(const char *level)
+
+
+def _select_simd(level):
+    """Pick the vector code: "scalar", "avx2", "avx512", or None for the best there is."""
+    name = None if level is None else level.encode()
+    if not km_simd_select(NULL if name is None else <const char *>name):
+        raise ImportError(
+            f"KLINGMASK_SIMD={level!r} is none of scalar, avx2, avx512, or not on this machine"
+        )
+    return km_simd.name.decode()
+
+
+simd_level = _select_simd(os.environ.get("KLINGMASK_SIMD") or None)
 
 
 class RLEError(ValueError):
@@ -353,7 +377,7 @@ cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
             _read_source(rle, &sources[i], keep)
             capacity += km_read_capacity(&sources[i])
             i += 1
-        memory = _new_memory(capacity, sizeof(uint32_t))
+        memory = _new_memory(capacity + KM_READ_SLACK, sizeof(uint32_t))
         with nogil:
             fine = km_read(sources, n, strict, memory.runs(), &n_runs, masks, &failure)
         if not fine:
@@ -386,10 +410,10 @@ cdef int _paint(const km_mask *masks, size_t n, uint8_t value, cnp.ndarray out) 
     cdef ptrdiff_t across = cnp.PyArray_STRIDE(out, axis + 1)
     cdef uint32_t height = masks.height, width = masks.width
     cdef uint8_t *pixels = <uint8_t *>cnp.PyArray_DATA(out)
-    cdef uint8_t *scratch = NULL
+    cdef uint64_t *scratch = NULL
     cdef size_t i = 0
     if across == 1 or width == 1:
-        scratch = <uint8_t *>_allocate(km_decode_rows_scratch(height, width), 1)
+        scratch = <uint64_t *>_allocate(km_decode_rows_scratch(height, width), sizeof(uint64_t))
         with nogil:
             while i < n:
                 km_decode_rows(&masks[i], value, pixels, down, scratch)

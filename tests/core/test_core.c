@@ -2,6 +2,7 @@
  * sanitizers. Every buffer is allocated at exactly the size that the header
  * asks for, so that a byte too many is an error and not luck. */
 #include "klingmask.h"
+#include "simd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,7 @@ static void check_raster(const sample *s)
 
     size_t stride = width + below(3), last = height ? (height - 1) * stride + width : 0;
     uint8_t *rows = room(last, 1);
-    uint8_t *decoding = room(km_decode_rows_scratch(height, width), 1);
+    uint64_t *decoding = room(km_decode_rows_scratch(height, width), sizeof *decoding);
     if (last)
         memset(rows, 7, last);
     km_decode_rows(&s->mask, value, rows, (ptrdiff_t)stride, decoding);
@@ -140,7 +141,7 @@ static bool read_one(const char *text, size_t length, const km_mask *size, bool 
     if (length)
         memcpy(exact, text, length);
     km_source source = {length ? exact : "", NULL, length, size->height, size->width};
-    *runs = room(km_read_capacity(&source), sizeof **runs);
+    *runs = room(km_read_capacity(&source) + KM_READ_SLACK, sizeof **runs);
     size_t n_runs;
     bool fine = km_read(&source, 1, strict, *runs, &n_runs, mask, failure);
     if (fine) {
@@ -370,7 +371,7 @@ static void check_huge(void)
     }
 }
 
-int main(void)
+static void check_everything(void)
 {
     check_faults();
     check_huge();
@@ -386,6 +387,8 @@ int main(void)
             }
     for (unsigned i = 0; i < 1500; i++) {
         uint32_t height = below(i % 10 ? 60 : 5), width = below(i % 7 ? 60 : 1500);
+        if (i % 25 == 0)
+            width += 2 * KM_TILE; /* over several tiles */
         sample a = random_sample(height, width), b = random_sample(height, width);
         check_raster(&a);
         check_counts(&a);
@@ -396,6 +399,21 @@ int main(void)
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
     }
-    printf("core: %lu checks hold\n", checks);
+}
+
+int main(void)
+{
+    static const char *levels[] = {"scalar", "avx2", "avx512"};
+    CHECK(!km_simd_select("none"));
+    for (unsigned i = 0; i < 3; i++) {
+        if (!km_simd_select(levels[i])) {
+            printf("core: this machine has no %s\n", levels[i]);
+            continue;
+        }
+        CHECK(strcmp(km_simd.name, levels[i]) == 0);
+        checks = 0;
+        check_everything();
+        printf("core: %lu checks hold with %s\n", checks, levels[i]);
+    }
     return 0;
 }

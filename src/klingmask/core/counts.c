@@ -7,6 +7,7 @@
  * before.
  */
 #include "klingmask.h"
+#include "simd.h"
 #include "writer.h"
 
 enum {
@@ -40,26 +41,52 @@ static bool finish(const km_source *source, uint64_t sum, bool strict, km_writer
     return true;
 }
 
-static bool read_text(const km_source *source, bool strict, km_writer *writer, km_failure *failure)
+/* Lets the vectors read on from the state of read_text, as far as they can.
+ * Returns false if what they met is for the plain way to judge, from the start. */
+static bool read_vectors(const char *end, uint64_t pixels, const char **at, uint64_t *sum,
+                         km_writer *writer)
 {
-    const char *text = source->chars;
-    size_t length = source->length;
+    km_codes codes = {*at, end, writer->runs + writer->n, *sum, false};
+    km_simd.read_codes(&codes);
+    if (codes.odd || codes.sum > pixels)
+        return false;
+    *at = codes.at;
+    *sum = codes.sum;
+    writer->n = (size_t)(codes.runs - writer->runs);
+    return true;
+}
+
+static bool read_text(const km_source *source, bool strict, bool vectors, km_writer *writer,
+                      km_failure *failure)
+{
+    const char *text = source->chars, *text_end = text + source->length, *at = text;
     uint64_t pixels = (uint64_t)source->height * source->width, sum = 0;
     int64_t last = 0, before_last = 0; /* as read, not as merged */
-    size_t index = 0, at = 0;
-    while (at < length) {
-        size_t start = at;
+    size_t index = 0;
+    while (at < text_end) {
+        if (vectors && index >= FIRST_DELTA && writer->n == index) {
+            if (!read_vectors(text_end, pixels, &at, &sum, writer)) {
+                *writer = km_writer_start(writer->runs);
+                return read_text(source, strict, false, writer, failure);
+            }
+            index = writer->n;
+            last = writer->runs[index - 1];
+            before_last = writer->runs[index - 2];
+            if (at == text_end)
+                break;
+        }
+        const char *start = at;
         int64_t number = 0;
         unsigned groups = 0, group;
         do {
-            if (at == length)
-                return fail(failure, KM_CUT_CODE, start, 0);
-            unsigned char character = (unsigned char)text[at];
+            if (at == text_end)
+                return fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
+            unsigned char character = (unsigned char)*at;
             group = (unsigned)character - OFFSET;
             if (group > (MORE | GROUP))
-                return fail(failure, KM_BAD_CHARACTER, at, character);
+                return fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
             if (groups == MAX_GROUPS)
-                return fail(failure, KM_LONG_CODE, start, 0);
+                return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
             number |= (int64_t)(group & GROUP) << (GROUP_BITS * groups++);
             at++;
         } while (group & MORE);
@@ -67,15 +94,15 @@ static bool read_text(const km_source *source, bool strict, km_writer *writer, k
             number -= INT64_C(1) << (GROUP_BITS * groups);
         if (strict && groups > 1) {
             /* The last group says nothing if it only repeats the sign before it. */
-            unsigned sign = (unsigned)(unsigned char)text[at - 2] - OFFSET;
+            unsigned sign = (unsigned)(unsigned char)at[-2] - OFFSET;
             if (group == ((sign & SIGN) ? (unsigned)GROUP : 0u))
-                return fail(failure, KM_LONG_CODE, start, 0);
+                return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
         }
         int64_t run = number + (index >= FIRST_DELTA ? before_last : 0);
         if (run < 0)
-            return fail(failure, KM_NEGATIVE_RUN, start, run);
+            return fail(failure, KM_NEGATIVE_RUN, (size_t)(start - text), run);
         if ((uint64_t)run > pixels - sum)
-            return fail(failure, KM_OVERSHOOT, start, (int64_t)sum + run);
+            return fail(failure, KM_OVERSHOOT, (size_t)(start - text), (int64_t)sum + run);
         sum += (uint64_t)run;
         km_write(writer, index & 1, (uint32_t)run);
         before_last = last;
@@ -106,7 +133,10 @@ bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, si
     for (size_t i = 0; i < n; i++) {
         const km_source *source = &sources[i];
         km_writer writer = km_writer_start(next);
-        if (!(source->chars ? read_text : read_lengths)(source, strict, &writer, failure)) {
+        bool vectors = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
+        bool fine = source->chars ? read_text(source, strict, vectors, &writer, failure)
+                                  : read_lengths(source, strict, &writer, failure);
+        if (!fine) {
             failure->source = i;
             return false;
         }

@@ -64,6 +64,9 @@ typedef struct {
     int64_t value;   /* the character, the run, or the sum of the runs */
 } km_failure;
 
+/* Vectors may write so many runs past the last one. */
+enum { KM_READ_SLACK = 32 };
+
 /* How many runs a source may turn into at the most. */
 static inline size_t km_read_capacity(const km_source *source)
 {
@@ -71,7 +74,7 @@ static inline size_t km_read_capacity(const km_source *source)
 }
 
 /* Reads `n` sources into canonical runs, one after the other in `runs`
- * (the sum of their capacities), and points `masks` (n) at them. Strict
+ * (the sum of their capacities and KM_READ_SLACK), and points `masks` (n) at them. Strict
  * reading refuses codes that are longer than they need be and runs that fall
  * short of the image; otherwise the missing tail is background. Stops at the
  * first failure, says so in `failure` and returns false. On success
@@ -97,10 +100,10 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row; `scratch` has
- * km_decode_rows_scratch() bytes. */
+ * km_decode_rows_scratch() words of 64 bits. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
 void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels, ptrdiff_t stride,
-                    uint8_t *scratch);
+                    uint64_t *scratch);
 
 /* Encoding takes two steps, so that the caller can allocate exactly: scan
  * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns

@@ -1,0 +1,1 @@
+"""Every operation, timed against the field; see `make bench`."""

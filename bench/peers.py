@@ -1,0 +1,169 @@
+"""Every library of the field behind one face, each used as its own users would.
+
+A method takes masks as they are at hand (rle dicts out of JSON, C- or F-order
+arrays) and gives what the operation promises, with whatever copy this library
+needs to get there. A library without a fitting call does not have the method.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+import klingmask
+
+Rle = dict[str, Any]
+Rles = list[Rle]
+
+
+class PycocotoolsLike:
+    """Libraries with the face of pycocotools.mask."""
+
+    def __init__(self, mask: Any) -> None:
+        self.mask = mask
+
+    def decode_c(self, rle: Rle) -> Any:
+        return np.ascontiguousarray(self.mask.decode(rle))
+
+    def decode_f(self, rle: Rle) -> Any:
+        return self.mask.decode(rle)
+
+    def encode_c(self, array: Any) -> Any:
+        return self.mask.encode(np.asfortranarray(array))
+
+    def encode_f(self, array: Any) -> Any:
+        return self.mask.encode(array)
+
+    def area_bbox(self, rles: Rles) -> Any:
+        return self.mask.area(rles), self.mask.toBbox(rles)
+
+    def iou(self, a: Rles, b: Rles) -> Any:
+        return self.mask.iou(a, b, [0] * len(b))
+
+    def union(self, rles: Rles) -> Any:
+        return self.mask.merge(rles)
+
+    def intersection(self, rles: Rles) -> Any:
+        return self.mask.merge(rles, True)
+
+    def decode_batch(self, rles: Rles) -> Any:
+        out = np.empty((len(rles), *rles[0]["size"]), np.uint8)
+        for rle, pixels in zip(rles, out, strict=True):
+            pixels[...] = self.mask.decode(rle)
+        return out
+
+    def encode_batch(self, stack: Any) -> Any:
+        return [self.mask.encode(np.asfortranarray(array)) for array in stack]
+
+
+class Rlemasklib:
+    """Its RLEMask class, which is faster than its functions."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.Mask = module.RLEMask
+
+    def decode_c(self, rle: Rle) -> Any:
+        return self.Mask.from_dict(rle).to_array(order="C")
+
+    def decode_f(self, rle: Rle) -> Any:
+        return self.Mask.from_dict(rle).to_array(order="F")
+
+    def encode_c(self, array: Any) -> Any:
+        return self.Mask.from_array(array).to_dict()
+
+    encode_f = encode_c
+
+    def area_bbox(self, rles: Rles) -> Any:
+        return self.module.area(rles), self.module.to_bbox(rles)
+
+    def iou(self, a: Rles, b: Rles) -> Any:
+        return self.Mask.iou_matrix(
+            [self.Mask.from_dict(rle) for rle in a], [self.Mask.from_dict(rle) for rle in b]
+        )
+
+    def union(self, rles: Rles) -> Any:
+        return self.Mask.union([self.Mask.from_dict(rle) for rle in rles]).to_dict()
+
+    def intersection(self, rles: Rles) -> Any:
+        return self.Mask.intersection([self.Mask.from_dict(rle) for rle in rles]).to_dict()
+
+    def decode_batch(self, rles: Rles) -> Any:
+        out = np.zeros((len(rles), *rles[0]["size"]), np.uint8)
+        for rle, pixels in zip(rles, out, strict=True):
+            self.Mask.from_dict(rle).decode_into(pixels, fg_value=1)
+        return out
+
+    def encode_batch(self, stack: Any) -> Any:
+        return [self.encode_c(array) for array in stack]
+
+
+class Klingmask:
+    """The library of this repository."""
+
+    def decode_c(self, rle: Rle) -> Any:
+        return klingmask.decode(rle)
+
+    def decode_f(self, rle: Rle) -> Any:
+        return klingmask.decode(rle, "F")
+
+    def encode_c(self, array: Any) -> Any:
+        return klingmask.encode(array)
+
+    encode_f = encode_c
+
+    def area_bbox(self, rles: Rles) -> Any:
+        return klingmask.area(rles), klingmask.bbox(rles)
+
+    def columns(self, rles: Rles) -> Any:
+        masks = klingmask.MaskArray.from_rles(rles)
+        return masks.area, masks.bbox
+
+    def iou(self, a: Rles, b: Rles) -> Any:
+        return klingmask.iou(a, b)
+
+    def union(self, rles: Rles) -> Any:
+        return klingmask.union(rles)
+
+    def intersection(self, rles: Rles) -> Any:
+        return klingmask.intersection(rles)
+
+    def decode_batch(self, rles: Rles) -> Any:
+        return klingmask.decode(rles)
+
+    def encode_batch(self, stack: Any) -> Any:
+        return klingmask.encode(stack)
+
+
+OURS = "klingmask"
+_FACES = {
+    "pycocotools": ("pycocotools.mask", PycocotoolsLike),
+    "hotcoco": ("hotcoco.mask", PycocotoolsLike),
+    "faster-coco-eval": ("faster_coco_eval.core.mask", PycocotoolsLike),
+    "ultrafast-pycocotools": ("ultrafast_pycocotools.mask", PycocotoolsLike),
+    "rlemasklib": ("rlemasklib", Rlemasklib),
+}
+
+
+def installed() -> tuple[dict[str, Any], dict[str, str]]:
+    """The libraries that can be timed, and why each of the others cannot."""
+    found: dict[str, Any] = {OURS: Klingmask()}
+    missing = {}
+    for name, (module, face) in _FACES.items():
+        try:
+            found[name] = face(import_module(module))
+        except ImportError as error:
+            missing[name] = str(error)
+    return found, missing
+
+
+def versions() -> dict[str, str]:
+    """The versions that were timed."""
+    found = {}
+    for name in (*_FACES, OURS, "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

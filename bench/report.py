@@ -1,0 +1,201 @@
+"""What `make bench` prints, draws and writes into the README.
+
+Reads pytest-benchmark's JSON. For every operation and corpus it takes the
+median of each library's rounds, and the ratio of the fastest peer to us: above
+1 we are ahead. Over the corpora it gives the geometric mean and the worst.
+"""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+import klingmask as km
+from bench import corpora
+from bench.peers import OURS, installed, versions
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+ROOT = Path(__file__).parents[1]
+FLOOR = "floor"
+
+Times = dict[str, dict[str, dict[str, float]]]
+"""operation -> corpus -> library -> seconds a mask."""
+
+
+def read(path: Path) -> Times:
+    """The medians of a run."""
+    times: Times = {}
+    for bench in json.loads(path.read_text())["benchmarks"]:
+        info = bench["extra_info"]
+        corpus = times.setdefault(info["operation"], {}).setdefault(info["corpus"], {})
+        corpus[info["peer"]] = bench["stats"]["median"] / info["masks"]
+    return times
+
+
+def fastest_peer(corpus: dict[str, float]) -> tuple[str, float]:
+    """The peer to beat."""
+    peers = {name: t for name, t in corpus.items() if name not in (OURS, FLOOR)}
+    name = min(peers, key=lambda peer: peers[peer])
+    return name, peers[name]
+
+
+def summary(times: Times) -> list[dict[str, Any]]:
+    """One row an operation."""
+    rows = []
+    for operation, by_corpus in times.items():
+        ratios = {name: fastest_peer(c)[1] / c[OURS] for name, c in by_corpus.items()}
+        floors = [c[OURS] / c[FLOOR] for c in by_corpus.values() if FLOOR in c]
+        worst = min(ratios, key=lambda name: ratios[name])
+        rows.append(
+            {
+                "operation": operation,
+                "mean": statistics.geometric_mean(ratios.values()),
+                "worst": ratios[worst],
+                "worst_corpus": worst,
+                "to_floor": statistics.geometric_mean(floors) if floors else None,
+                "fastest_peers": sorted({fastest_peer(c)[0] for c in by_corpus.values()}),
+                "ratios": ratios,
+            }
+        )
+    return rows
+
+
+def print_details(times: Times) -> None:
+    """Microseconds a mask, for each library on each corpus."""
+    for operation, by_corpus in times.items():
+        names = list(dict.fromkeys(name for corpus in by_corpus.values() for name in corpus))
+        print(f"\n{operation}: microseconds a mask")
+        print("".join(f"{name:>23}" for name in ("corpus", *names, "fastest peer / us")))
+        for name, corpus in by_corpus.items():
+            cells = [f"{corpus[peer] * 1e6:.3f}" if peer in corpus else "-" for peer in names]
+            ratio = f"{fastest_peer(corpus)[1] / corpus[OURS]:.2f}"
+            print("".join(f"{cell:>23}" for cell in (name, *cells, ratio)))
+
+
+def paired(a: Callable[[], object], b: Callable[[], object], pairs: int) -> float:
+    """The median of b's time over a's, measured in turn."""
+
+    def seconds(call: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+
+    a(), b()
+    return statistics.median(seconds(b) / seconds(a) for _ in range(pairs))
+
+
+def two_threads() -> float:
+    """How much more two threads on disjoint batches do than one."""
+    rles = corpora.rles("smooth-30") * 4
+    outs = [np.empty((len(rles), *corpora.HD), np.uint8) for _ in range(2)]
+
+    def decode(out: Any) -> None:
+        km.decode(rles, out=out)
+
+    def one() -> None:
+        for out in outs:
+            decode(out)
+
+    def two() -> None:
+        threads = [threading.Thread(target=decode, args=(out,)) for out in outs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return paired(two, one, 21)
+
+
+def import_time() -> float:
+    """The time of `import klingmask` over that of `import numpy`, in new processes."""
+
+    def process(module: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True)  # noqa: S603
+
+    return paired(process("numpy"), process("klingmask"), 21)
+
+
+def markdown(rows: list[dict[str, Any]], threads: float, imports: float) -> str:
+    """The README's table."""
+    lines = [
+        "| operation | to the fastest peer | worst corpus | to the floor | fastest peers |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        floor = f"{row['to_floor']:.1f} x" if row["to_floor"] else ""
+        lines.append(
+            f"| {row['operation']} | {row['mean']:.1f} x faster "
+            f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {floor} "
+            f"| {', '.join(row['fastest_peers'])} |"
+        )
+    lines.append(f"| two threads, against one | {threads:.2f} x | | | |")
+    lines.append(f"| `import klingmask`, against `import numpy` | {imports:.2f} x the time | | | |")
+    return "\n".join(lines)
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Every corpus as a dot, the geometric mean as a bar."""
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
+    for y, row in enumerate(reversed(rows)):
+        axes.barh(y, row["mean"], color="#74c052", height=0.6)
+        ratios = list(row["ratios"].values())
+        axes.plot(ratios, [y] * len(ratios), ".", color="#20402a", markersize=5)
+        axes.text(row["mean"], y, f" {row['mean']:.1f}x", va="center", fontsize=9)
+    axes.axvline(1, color="#404040", linewidth=1)
+    axes.set_yticks(range(len(rows)), [row["operation"] for row in reversed(rows)])
+    axes.set_xscale("log")
+    axes.set_xlabel("times faster than the fastest peer (bar: geometric mean, dots: corpora)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
+def update_readme(table: str) -> None:
+    """Put the table between its marks."""
+    readme = ROOT / "README.md"
+    pattern = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+    text, n = pattern.subn(lambda m: f"{m[1]}{table}\n{m[2]}", readme.read_text())
+    if n != 1:
+        raise SystemExit("README.md needs one <!-- bench --> ... <!-- /bench -->")
+    readme.write_text(text)
+
+
+def main(source: str) -> None:
+    """Report on the run in the file `source`."""
+    times = read(Path(source))
+    rows = summary(times)
+    print_details(times)
+    threads, imports = two_threads(), import_time()
+    table = markdown(rows, threads, imports)
+    print(f"\n{table}\n")
+    _, missing = installed()
+    for name, reason in missing.items():
+        print(f"not installed, and so not timed: {name} ({reason})")
+    if not corpora.SHARED.exists():
+        print(f"without ../shared/data, not timed: {', '.join(sorted(corpora.NEEDS_SHARED))}")
+    print("area and bbox: of 255 masks at most, for pycocotools' area fails beyond")
+    results = {
+        "versions": versions(),
+        "missing": missing,
+        "rows": rows,
+        "threads": threads,
+        "import": imports,
+        "seconds_a_mask": times,
+    }
+    (ROOT / "bench" / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    plot(rows, ROOT / "docs" / "bench.png")
+    update_readme(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

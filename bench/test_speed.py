@@ -1,0 +1,201 @@
+"""Every operation on every corpus by every library: checked equal, then timed.
+
+Run by `make bench`; report.py reads what this measures. No time is asserted.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import corpora
+from bench.peers import OURS, installed
+
+PEERS, MISSING = installed()
+FLOOR = "floor"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One operation on one corpus."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    masks: int
+    plain: Callable[[Any], Any]
+    """A result as something that == compares, memory layout included."""
+    floor: Callable[[], object] | None = None
+    one_by_one: bool = False
+    """Whether the method takes a single mask, and the argument is a list of them."""
+
+
+def _layout(order: str) -> Callable[[Any], Any]:
+    def plain(arrays: Any) -> Any:
+        flag = "C_CONTIGUOUS" if order == "C" else "F_CONTIGUOUS"
+        return [(a.shape, a.dtype.str, a.flags[flag], a.tobytes("C")) for a in arrays]
+
+    return plain
+
+
+def _text(rle: Any) -> tuple[list[int], str]:
+    counts = rle["counts"]
+    return [int(n) for n in rle["size"]], counts if isinstance(counts, str) else counts.decode()
+
+
+def _texts(rles: Any) -> Any:
+    return [_text(rle) for rle in rles]
+
+
+def _numbers(columns: Any) -> Any:
+    return [np.asarray(column, np.float64).tolist() for column in columns]
+
+
+def _table(table: Any) -> Any:
+    return np.asarray(table).round(12).tolist()
+
+
+def _fill(shapes: list[tuple[int, ...]]) -> Callable[[], object]:
+    """Take a memset of as many bytes as the masks have pixels."""
+    buffers = {shape: np.empty(shape, np.uint8) for shape in set(shapes)}
+    for buffer in buffers.values():
+        buffer.fill(1)
+
+    def fill() -> None:
+        for shape in shapes:
+            buffers[shape].fill(1)
+
+    return fill
+
+
+def _scan(arrays: Any) -> Callable[[], object]:
+    """A read of all pixels: memchr for a byte that is not there."""
+    texts = [np.ascontiguousarray(array).tobytes() for array in arrays]
+    return lambda: [text.find(b"\xff") for text in texts]
+
+
+def _decode(order: str) -> Callable[[str], Work]:
+    def work(corpus: str) -> Work:
+        rles = corpora.rles(corpus)
+        shapes = [array.shape for array in corpora.masks(corpus)]
+        method = f"decode_{order.lower()}"
+        return Work(method, (rles,), len(rles), _layout(order), _fill(shapes), one_by_one=True)
+
+    return work
+
+
+def _encode(order: Any) -> Callable[[str], Work]:
+    def work(corpus: str) -> Work:
+        arrays = [np.asarray(array, order=order) for array in corpora.masks(corpus)]
+        method = f"encode_{order.lower()}"
+        return Work(method, (arrays,), len(arrays), _texts, _scan(arrays), one_by_one=True)
+
+    return work
+
+
+def _measure(method: str) -> Callable[[str], Work]:
+    def work(corpus: str) -> Work:
+        rles = corpora.rles(corpus)[:255]  # pycocotools' area fails beyond 255 masks
+        return Work(method, (rles,), len(rles), _numbers)
+
+    return work
+
+
+def _batch(method: str) -> Callable[[str], Work]:
+    def work(corpus: str) -> Work:
+        rles, arrays = corpora.rles(corpus)[:255], corpora.masks(corpus)[:255]
+        if method == "decode_batch":
+            return Work(
+                method,
+                (rles,),
+                len(rles),
+                lambda stack: _layout("C")([stack]),
+                _fill([(len(rles), *arrays[0].shape)]),
+            )
+        return Work(method, (np.stack(arrays),), len(rles), _texts, _scan(arrays))
+
+    return work
+
+
+def _between(method: str, n: int, m: int = 0) -> Callable[[str], Work]:
+    def work(corpus: str) -> Work:
+        rles = (corpora.tracked if corpus == "sav" else corpora.drawn)(n + m)
+        if method == "iou":
+            return Work(method, (rles[:n], rles[-m:]), n * m, _table)
+        return Work(method, (rles,), n, _text)
+
+    return work
+
+
+SINGLE = list(corpora.ALL)
+ONE_SIZE = [name for name in SINGLE if name != "coco"]
+PAIRED = ["sav", "drawn"]
+
+OPERATIONS: dict[str, tuple[Callable[[str], Work], list[str]]] = {
+    "decode to C order": (_decode("C"), SINGLE),
+    "decode to F order": (_decode("F"), SINGLE),
+    "encode from C order": (_encode("C"), SINGLE),
+    "encode from F order": (_encode("F"), SINGLE),
+    "area and bbox": (_measure("area_bbox"), SINGLE),
+    "MaskArray, area, bbox": (_measure("columns"), SINGLE),
+    "IoU 64 x 64": (_between("iou", 64, 64), PAIRED),
+    "IoU 500 x 100": (_between("iou", 500, 100), PAIRED),
+    "union of 64": (_between("union", 64), PAIRED),
+    "intersection of 64": (_between("intersection", 64), PAIRED),
+    "batch decode": (_batch("decode_batch"), ONE_SIZE),
+    "batch encode": (_batch("encode_batch"), ONE_SIZE),
+}
+CASES = [(operation, corpus) for operation, (_, names) in OPERATIONS.items() for corpus in names]
+
+_prepared: dict[tuple[str, str], tuple[Work, Any]] = {}
+
+
+def _prepare(operation: str, corpus: str) -> tuple[Work, Any]:
+    """The work and its right answer; only the latest is kept."""
+    if (operation, corpus) not in _prepared:
+        _prepared.clear()
+        work = OPERATIONS[operation][0](corpus)
+        _prepared[operation, corpus] = work, work.plain(_result(OURS, work))
+    return _prepared[operation, corpus]
+
+
+def _function(peer: str, work: Work) -> Callable[..., Any]:
+    """Peers answer `columns` with their area and bbox."""
+    method = work.method if peer == OURS or work.method != "columns" else "area_bbox"
+    function: Callable[..., Any] = getattr(PEERS[peer], method)
+    return function
+
+
+def _result(peer: str, work: Work) -> Any:
+    """All that comes out, to be compared."""
+    function = _function(peer, work)
+    return list(map(function, *work.arguments)) if work.one_by_one else function(*work.arguments)
+
+
+def _call(peer: str, work: Work) -> Callable[[], object]:
+    """What is timed; a result is dropped before the next is made."""
+    function = _function(peer, work)
+    if work.one_by_one:
+        return lambda: deque(map(function, *work.arguments), maxlen=0)
+    return lambda: function(*work.arguments)
+
+
+@pytest.mark.parametrize("peer", [FLOOR, *PEERS])
+@pytest.mark.parametrize(("operation", "corpus"), CASES)
+def test_speed(benchmark: Any, operation: str, corpus: str, peer: str) -> None:
+    """Check that the peer's answer is the right one, then time it."""
+    if corpus in corpora.NEEDS_SHARED and not corpora.SHARED.exists():
+        pytest.skip("needs ../shared/data, which the public repository does not carry")
+    work, expected = _prepare(operation, corpus)
+    if peer == FLOOR:
+        if work.floor is None:
+            pytest.skip("no floor for this operation")
+        call: Callable[[], Any] = work.floor
+    else:
+        call = _call(peer, work)
+        assert work.plain(_result(peer, work)) == expected
+    benchmark.group = f"{operation} | {corpus}"
+    benchmark.extra_info.update(operation=operation, corpus=corpus, peer=peer, masks=work.masks)
+    benchmark(call)

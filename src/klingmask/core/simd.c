@@ -1,0 +1,600 @@
+/* Vector variants of the inner loops; see simd.h for what each one does. */
+#include "simd.h"
+
+#include <string.h>
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define X86 1
+#include <immintrin.h>
+#else
+#define X86 0
+#endif
+
+/* ---- plain C ---- */
+
+#define ONES UINT64_C(0x0101010101010101)
+#define LOW7 UINT64_C(0x7f7f7f7f7f7f7f7f)
+
+/* Pixel i of eight becomes bit i. */
+static inline uint64_t pack8(const uint8_t *pixels)
+{
+    uint64_t eight = 0;
+    for (unsigned i = 0; i < 8; i++)
+        eight |= (uint64_t)pixels[i] << (8 * i);
+    /* The top bit of each byte: is any bit of it set? */
+    uint64_t set = ((((eight & LOW7) + LOW7) | eight) >> 7) & ONES;
+    /* Moves bit 0 of byte i to bit 56 + i; the partial products never meet. */
+    return (set * UINT64_C(0x0102040810204080)) >> 56;
+}
+
+/* The reverse, with `value` for a set bit. */
+static inline void unpack8(uint64_t bits, uint8_t value, uint8_t *pixels)
+{
+    /* Byte i keeps bit i alone, which then moves to its bit 0. */
+    uint64_t one_each = ((bits & 0xff) * ONES) & UINT64_C(0x8040201008040201);
+    uint64_t eight = (((one_each + LOW7) >> 7) & ONES) * value;
+    for (unsigned i = 0; i < 8; i++)
+        pixels[i] = (uint8_t)(eight >> (8 * i));
+}
+
+static inline void unpack_tail(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
+{
+    for (size_t i = 0; i < n; i++)
+        pixels[i] = (word >> i) & 1 ? value : 0;
+}
+
+/* n <= 64 pixels become a word of bits, the rest 0. */
+static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
+{
+    uint64_t word = 0;
+    if (n == KM_WORD)
+        for (unsigned i = 0; i < KM_WORD; i += 8)
+            word |= pack8(pixels + i) << i;
+    else
+        for (size_t i = 0; i < n; i++)
+            word |= (uint64_t)(pixels[i] != 0) << i;
+    return word;
+}
+
+/* The scans, over any pack. They list every word, and keep those with a change:
+ * whether there is one is for most images a coin toss, so no branch asks. */
+#define SCANS(level, target)                                                                       \
+    target static size_t scan_rows_##level(const uint8_t *pixels, ptrdiff_t stride, size_t rows,   \
+                                           size_t columns, uint64_t *colours, km_changes *listed)  \
+    {                                                                                              \
+        km_changes *next = listed;                                                                 \
+        size_t full = columns / KM_WORD, tail = columns % KM_WORD;                                 \
+        for (size_t y = 0; y < rows; y++) {                                                        \
+            const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
+            for (size_t i = 0; i < full + (tail > 0); i++) {                                       \
+                uint64_t word = pack_##level(row + i * KM_WORD, i < full ? KM_WORD : tail);        \
+                *next = (km_changes){word ^ colours[i], (uint32_t)y, (uint32_t)i};                 \
+                next += word != colours[i];                                                        \
+                colours[i] = word;                                                                 \
+            }                                                                                      \
+        }                                                                                          \
+        return (size_t)(next - listed);                                                            \
+    }                                                                                              \
+                                                                                                   \
+    target static size_t scan_line_##level(const uint8_t *pixels, size_t n, km_changes *listed)    \
+    {                                                                                              \
+        km_changes *next = listed;                                                                 \
+        uint64_t before = 0;                                                                       \
+        for (size_t i = 0; i < km_words(n); i++) {                                                 \
+            size_t left = n - i * KM_WORD;                                                         \
+            uint64_t word = pack_##level(pixels + i * KM_WORD, left < KM_WORD ? left : KM_WORD);   \
+            uint64_t changes = word ^ (word << 1 | before);                                        \
+            if (left < KM_WORD)                                                                    \
+                changes &= (UINT64_C(1) << left) - 1;                                              \
+            *next = (km_changes){changes, 0, (uint32_t)i};                                         \
+            next += changes != 0;                                                                  \
+            before = word >> (KM_WORD - 1);                                                        \
+        }                                                                                          \
+        return (size_t)(next - listed);                                                            \
+    }
+
+#define ANY
+SCANS(scalar, ANY)
+
+/* The colours of a row's pixels, one word after the other. Rows are painted in
+ * tiles of at most this many words, which the caller sees to. */
+enum { COLOUR_WORDS = KM_TILE / KM_WORD };
+
+static void paint_scalar(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
+                         uint8_t *pixels, ptrdiff_t stride)
+{
+    uint64_t colours[COLOUR_WORDS] = {0};
+    for (size_t y = 0; y < rows; y++) {
+        uint8_t *row = pixels + (ptrdiff_t)y * stride;
+        size_t i = 0;
+        for (; i < columns / KM_WORD; i++, row += KM_WORD) {
+            uint64_t word = colours[i] ^= *changes++;
+            for (unsigned j = 0; j < KM_WORD; j += 8)
+                unpack8(word >> j, value, row + j);
+        }
+        if (columns % KM_WORD) {
+            colours[i] ^= *changes++;
+            unpack_tail(colours[i], columns % KM_WORD, value, row);
+        }
+    }
+}
+
+static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
+{
+    for (size_t i = 0; i < n_runs; i++) {
+        memset(pixels, i & 1 ? value : 0, runs[i]);
+        pixels += runs[i];
+    }
+}
+
+static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t n)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        for (uint64_t both = a[i] & b[i]; both; both &= both - 1)
+            count++;
+    return count;
+}
+
+/* Reading code by code is in counts.c. */
+#define SCALAR                                                                                     \
+    {                                                                                              \
+        "scalar", scan_rows_scalar, scan_line_scalar, paint_scalar, fill_scalar, NULL, count_shared_scalar                \
+    }
+
+/* What the vector variants of read_codes share: characters are 48 + group, and
+ * bit 5 of the group says that more follow (see counts.c). */
+enum { OFFSET = 48, GROUP = 31, MORE = 32, LARGEST_RUN = 1 << 30 };
+
+#if X86
+
+/* ---- AVX2: also BMI, POPCNT, as every processor with AVX2 has ---- */
+
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+
+AVX2 static inline uint64_t pack_avx2(const uint8_t *pixels, size_t n)
+{
+    if (n < KM_WORD)
+        return pack_scalar(pixels, n);
+    __m256i low = _mm256_loadu_si256((const __m256i *)pixels);
+    __m256i high = _mm256_loadu_si256((const __m256i *)(pixels + 32));
+    __m256i zero = _mm256_setzero_si256();
+    uint32_t low_clear = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, zero));
+    uint32_t high_clear = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, zero));
+    return ~((uint64_t)high_clear << 32 | low_clear);
+}
+
+SCANS(avx2, AVX2)
+
+/* 32 pixels of 32 bits: each byte of the bits goes to eight bytes, each of
+ * which looks at one bit. */
+AVX2 static inline void paint32_avx2(uint32_t bits, __m256i value, uint8_t *pixels)
+{
+    __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
+                                      2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
+    __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), spread);
+    __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
+    _mm256_storeu_si256((__m256i *)pixels, _mm256_and_si256(set, value));
+}
+
+AVX2 static void paint_avx2(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
+                            uint8_t *pixels, ptrdiff_t stride)
+{
+    uint64_t colours[COLOUR_WORDS] = {0};
+    __m256i values = _mm256_set1_epi8((char)value);
+    size_t tail = columns % KM_WORD;
+    for (size_t y = 0; y < rows; y++) {
+        uint8_t *row = pixels + (ptrdiff_t)y * stride;
+        size_t i = 0;
+        for (; i < columns / KM_WORD; i++, row += KM_WORD) {
+            uint64_t word = colours[i] ^= *changes++;
+            paint32_avx2((uint32_t)word, values, row);
+            paint32_avx2((uint32_t)(word >> 32), values, row + 32);
+        }
+        if (tail) {
+            uint64_t word = colours[i] ^= *changes++;
+            uint8_t last[KM_WORD];
+            paint32_avx2((uint32_t)word, values, last);
+            paint32_avx2((uint32_t)(word >> 32), values, last + 32);
+            memcpy(row, last, tail);
+        }
+    }
+}
+
+/* For a mask of eight: a shuffle that moves the 16-bit lanes set in it to the
+ * front, in order. Filled by km_simd_select. */
+static uint8_t gather_lanes[256][16];
+
+static void fill_gather_lanes(void)
+{
+    for (unsigned mask = 0; mask < 256; mask++) {
+        unsigned n = 0;
+        for (unsigned lane = 0; lane < 8; lane++)
+            if (mask >> lane & 1) {
+                gather_lanes[mask][n++] = (uint8_t)(2 * lane);
+                gather_lanes[mask][n++] = (uint8_t)(2 * lane + 1);
+            }
+        while (n < 16)
+            gather_lanes[mask][n++] = 0x80; /* zero */
+    }
+}
+
+/* Up to eight differences become runs: a running sum over every other lane,
+ * on top of the pair of runs before, which is in `*pair` four times. Returns
+ * whether one of the n is out of range. */
+AVX2 static inline bool runs8_avx2(__m128i differences, unsigned n, __m256i *pair, __m256i *sum,
+                                   uint32_t *runs)
+{
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i x = _mm256_cvtepi16_epi32(differences);
+    x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));
+    __m256i upper = _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(2, 3, 2, 3, 2, 3, 2, 3));
+    x = _mm256_add_epi32(x, _mm256_blend_epi32(_mm256_setzero_si256(), upper, 0xf0));
+    x = _mm256_add_epi32(x, *pair);
+    _mm256_storeu_si256((__m256i *)runs, x);
+    __m256i valid = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes);
+    __m256i too_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(1), x);
+    __m256i too_large = _mm256_cmpgt_epi32(x, _mm256_set1_epi32(LARGEST_RUN));
+    __m256i wrong = _mm256_and_si256(_mm256_or_si256(too_small, too_large), valid);
+    __m256i counted = _mm256_and_si256(x, valid);
+    __m256i even = _mm256_and_si256(counted, _mm256_set1_epi64x(0xffffffff));
+    *sum = _mm256_add_epi64(*sum, _mm256_add_epi64(even, _mm256_srli_epi64(counted, 32)));
+    if (n >= 2) {
+        __m256i last = _mm256_add_epi32(_mm256_and_si256(lanes, _mm256_set1_epi32(1)),
+                                        _mm256_set1_epi32((int)n - 2));
+        *pair = _mm256_permutevar8x32_epi32(x, last);
+    } else {
+        long long two;
+        memcpy(&two, runs + n - 2, sizeof two);
+        *pair = _mm256_set1_epi64x(two);
+    }
+    return !_mm256_testz_si256(wrong, wrong);
+}
+
+AVX2 static void read_codes_avx2(km_codes *codes)
+{
+    const char *at = codes->at;
+    uint32_t *runs = codes->runs;
+    __m256i sum = _mm256_setzero_si256();
+    long long two;
+    memcpy(&two, runs - 2, sizeof two);
+    __m256i pair = _mm256_set1_epi64x(two);
+    const __m128i offset = _mm_set1_epi8(OFFSET), group = _mm_set1_epi8(GROUP);
+    while (codes->end > at) {
+        /* The last characters are read from where nothing but zeros follow. */
+        const char *from = at;
+        char tail[16 + 2];
+        unsigned length = 16;
+        if (codes->end - at < 16 + 2) {
+            size_t left = (size_t)(codes->end - at);
+            memset(tail, OFFSET, sizeof tail);
+            memcpy(tail, at, left);
+            from = tail;
+            length = left < 16 ? (unsigned)left : 16;
+        }
+        /* The groups of 16 characters, and of those one and two further on. */
+        __m128i c0 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)from), offset);
+        __m128i c1 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from + 1)), offset);
+        __m128i c2 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from + 2)), offset);
+        __m128i over = _mm_and_si128(c0, _mm_set1_epi8((char)~(MORE | GROUP)));
+        if (!_mm_testz_si128(over, over)) {
+            codes->odd = true;
+            return;
+        }
+        __m128i second = _mm_cmpgt_epi8(c0, group); /* a code goes on after here */
+        __m128i third = _mm_and_si128(second, _mm_cmpgt_epi8(c1, group));
+        uint32_t more = (uint32_t)_mm_movemask_epi8(second);
+        uint32_t four = more & more >> 1 & more >> 2;
+        uint32_t ends = _bzhi_u32(~more, length);
+        /* Whole codes only, and none before a code of four or more. */
+        unsigned usable = 32 - (unsigned)_lzcnt_u32(ends);
+        unsigned limit = (unsigned)_tzcnt_u32(four); /* 32 if there is none */
+        usable = usable < limit ? usable : limit;
+        if (usable == 0)
+            break;
+        uint32_t starts = _bzhi_u32(~(more << 1), usable);
+        /* Every character's code, should one start there: 16-bit lanes. */
+        __m256i is2 = _mm256_cvtepi8_epi16(second), is3 = _mm256_cvtepi8_epi16(third);
+        __m256i g0 = _mm256_cvtepu8_epi16(_mm_and_si128(c0, group));
+        __m256i g1 = _mm256_and_si256(_mm256_cvtepu8_epi16(_mm_and_si128(c1, group)), is2);
+        __m256i g2 = _mm256_and_si256(_mm256_cvtepu8_epi16(_mm_and_si128(c2, group)), is3);
+        __m256i number = _mm256_or_si256(
+            g0, _mm256_or_si256(_mm256_slli_epi16(g1, 5), _mm256_slli_epi16(g2, 10)));
+        __m256i sign = _mm256_blendv_epi8(
+            _mm256_blendv_epi8(_mm256_set1_epi16(1 << 4), _mm256_set1_epi16(1 << 9), is2),
+            _mm256_set1_epi16(1 << 14), is3);
+        number = _mm256_sub_epi16(_mm256_xor_si256(number, sign), sign);
+        /* A last group that only repeats the sign before it makes a code too long. */
+        __m256i last = _mm256_blendv_epi8(g1, g2, is3), before = _mm256_blendv_epi8(g0, g1, is3);
+        __m256i rest = _mm256_and_si256(_mm256_add_epi16(last, _mm256_srli_epi16(before, 4)),
+                                        _mm256_set1_epi16(GROUP));
+        __m256i idle =
+            _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
+        __m128i idle_bytes =
+            _mm_packs_epi16(_mm256_castsi256_si128(idle), _mm256_extracti128_si256(idle, 1));
+        bool wrong = ((uint32_t)_mm_movemask_epi8(idle_bytes) & starts) != 0;
+        uint32_t low = starts & 0xff, high = starts >> 8;
+        unsigned n_low = (unsigned)_mm_popcnt_u32(low), n_high = (unsigned)_mm_popcnt_u32(high);
+        __m128i low_numbers =
+            _mm_shuffle_epi8(_mm256_castsi256_si128(number),
+                             _mm_loadu_si128((const __m128i *)gather_lanes[low]));
+        __m128i high_numbers =
+            _mm_shuffle_epi8(_mm256_extracti128_si256(number, 1),
+                             _mm_loadu_si128((const __m128i *)gather_lanes[high]));
+        wrong |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
+        runs += n_low;
+        wrong |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
+        runs += n_high;
+        if (wrong) {
+            codes->odd = true;
+            return;
+        }
+        at += usable;
+    }
+    uint64_t sums[4];
+    _mm256_storeu_si256((__m256i *)sums, sum);
+    codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
+    codes->at = at;
+    codes->runs = runs;
+}
+
+/* Each run is written in whole vectors; what is too much of it, the next runs
+ * overwrite. Only where that would pass the end of the pixels, memset ends it. */
+AVX2 static void fill_avx2(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n_runs; i++)
+        left += runs[i];
+    __m256i colours[2] = {_mm256_setzero_si256(), _mm256_set1_epi8((char)value)};
+    for (size_t i = 0; i < n_runs; i++) {
+        size_t n = runs[i];
+        left -= n;
+        if (left < 32) {
+            memset(pixels, i & 1 ? value : 0, n);
+        } else {
+            __m256i colour = colours[i & 1];
+            for (size_t j = 0; j < n; j += 32)
+                _mm256_storeu_si256((__m256i *)(pixels + j), colour);
+        }
+        pixels += n;
+    }
+}
+
+AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, size_t n)
+{
+    /* The bits of a nibble, looked up 32 nibbles at a time. */
+    const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
+                                          2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i nibble = _mm256_set1_epi8(0xf);
+    __m256i sum = _mm256_setzero_si256();
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        __m256i both = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(a + i)),
+                                        _mm256_loadu_si256((const __m256i *)(b + i)));
+        __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
+        __m256i high =
+            _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
+        sum = _mm256_add_epi64(
+            sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+    }
+    uint64_t sums[4], count = 0;
+    _mm256_storeu_si256((__m256i *)sums, sum);
+    for (; i < n; i++)
+        count += (uint64_t)_mm_popcnt_u64(a[i] & b[i]);
+    return count + sums[0] + sums[1] + sums[2] + sums[3];
+}
+
+static const km_kernels avx2 = {
+    "avx2", scan_rows_avx2, scan_line_avx2, paint_avx2, fill_avx2, read_codes_avx2, count_shared_avx2,
+};
+
+/* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
+
+#define AVX512                                                                                     \
+    __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512dq,"        \
+                          "avx512vbmi2,avx512vpopcntdq")))
+
+AVX512 static inline uint64_t pack_avx512(const uint8_t *pixels, size_t n)
+{
+    __m512i x = _mm512_maskz_loadu_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)n), pixels);
+    return _mm512_test_epi8_mask(x, x);
+}
+
+SCANS(avx512, AVX512)
+
+AVX512 static void paint_avx512(const uint64_t *changes, size_t rows, size_t columns,
+                                uint8_t value, uint8_t *pixels, ptrdiff_t stride)
+{
+    uint64_t colours[COLOUR_WORDS] = {0};
+    __m512i values = _mm512_set1_epi8((char)value);
+    size_t full = columns / KM_WORD, tail = columns % KM_WORD;
+    __mmask64 kept = _bzhi_u64(~UINT64_C(0), (unsigned)tail);
+    for (size_t y = 0; y < rows; y++) {
+        uint8_t *row = pixels + (ptrdiff_t)y * stride;
+        for (size_t i = 0; i < full; i++, row += KM_WORD)
+            _mm512_storeu_si512(row, _mm512_maskz_mov_epi8(colours[i] ^= *changes++, values));
+        if (tail)
+            _mm512_mask_storeu_epi8(
+                row, kept, _mm512_maskz_mov_epi8(colours[full] ^= *changes++, values));
+    }
+}
+
+/* As runs8_avx2, for 16. */
+AVX512 static inline __m512i running_pairs_avx512(__m256i differences)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i x = _mm512_cvtepi16_epi32(differences);
+    x = _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 14));
+    x = _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 12));
+    return _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 8));
+}
+
+AVX512 static inline __mmask16 out_of_range_avx512(__m512i runs)
+{
+    __m512i below = _mm512_sub_epi32(runs, _mm512_set1_epi32(1)); /* 0 and less wrap around */
+    return _mm512_cmpge_epu32_mask(below, _mm512_set1_epi32(LARGEST_RUN));
+}
+
+AVX512 static inline __m512i sum_pairs_avx512(__m512i sum, __m512i x)
+{
+    __m512i even = _mm512_and_si512(x, _mm512_set1_epi64(0xffffffff));
+    return _mm512_add_epi64(sum, _mm512_add_epi64(even, _mm512_srli_epi64(x, 32)));
+}
+
+AVX512 static void read_codes_avx512(km_codes *codes)
+{
+    const char *at = codes->at;
+    uint32_t *runs = codes->runs;
+    long long two;
+    memcpy(&two, runs - 2, sizeof two);
+    __m512i sum = _mm512_setzero_si512(), pair = _mm512_set1_epi64(two);
+    const __m512i parity = _mm512_and_si512(
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+        _mm512_set1_epi32(1));
+    const __m256i offset = _mm256_set1_epi8(OFFSET), group = _mm256_set1_epi8(GROUP);
+    while (codes->end > at) {
+        /* As in read_codes_avx2, 32 characters at a time. */
+        size_t left = (size_t)(codes->end - at);
+        unsigned length = left < 32 ? (unsigned)left : 32;
+        __mmask64 here = _bzhi_u64(~UINT64_C(0), left < 34 ? (unsigned)left : 34);
+        __m256i c0 = _mm256_maskz_sub_epi8(
+            (__mmask32)here, _mm256_maskz_loadu_epi8((__mmask32)here, at), offset);
+        __m256i c1 = _mm256_maskz_sub_epi8(
+            (__mmask32)(here >> 1), _mm256_maskz_loadu_epi8((__mmask32)(here >> 1), at + 1), offset);
+        __m256i c2 = _mm256_maskz_sub_epi8(
+            (__mmask32)(here >> 2), _mm256_maskz_loadu_epi8((__mmask32)(here >> 2), at + 2), offset);
+        if (_mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(MORE | GROUP)))) {
+            codes->odd = true;
+            return;
+        }
+        __mmask32 more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(MORE));
+        __mmask32 third = more & _mm256_test_epi8_mask(c1, _mm256_set1_epi8(MORE));
+        uint32_t four = more & more >> 1 & more >> 2;
+        unsigned usable = 32 - (unsigned)_lzcnt_u32(_bzhi_u32(~more, length));
+        unsigned limit = (unsigned)_tzcnt_u32(four); /* 32 if there is none */
+        usable = usable < limit ? usable : limit;
+        uint32_t starts = _bzhi_u32(~(more << 1), usable);
+        unsigned n = (unsigned)_mm_popcnt_u32(starts);
+        if (n < 2)
+            break;
+        __m512i g0 = _mm512_cvtepu8_epi16(_mm256_and_si256(c0, group));
+        __m512i g1 = _mm512_maskz_mov_epi16(more, _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group)));
+        __m512i g2 =
+            _mm512_maskz_mov_epi16(third, _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group)));
+        __m512i number = _mm512_or_si512(
+            g0, _mm512_or_si512(_mm512_slli_epi16(g1, 5), _mm512_slli_epi16(g2, 10)));
+        __m512i sign = _mm512_mask_mov_epi16(_mm512_set1_epi16(1 << 4), more,
+                                             _mm512_set1_epi16(1 << 9));
+        sign = _mm512_mask_mov_epi16(sign, third, _mm512_set1_epi16(1 << 14));
+        number = _mm512_sub_epi16(_mm512_xor_si512(number, sign), sign);
+        __m512i last = _mm512_mask_mov_epi16(g1, third, g2);
+        __m512i before = _mm512_mask_mov_epi16(g0, third, g1);
+        __mmask32 idle = _mm512_mask_testn_epi16_mask(
+            starts & more, _mm512_add_epi16(last, _mm512_srli_epi16(before, 4)),
+            _mm512_set1_epi16(GROUP));
+        __m512i numbers = _mm512_maskz_compress_epi16(starts, number);
+        __m512i low = running_pairs_avx512(_mm512_castsi512_si256(numbers));
+        __m512i high = running_pairs_avx512(_mm512_extracti64x4_epi64(numbers, 1));
+        low = _mm512_add_epi32(low, pair);
+        high = _mm512_add_epi32(
+            high, _mm512_permutexvar_epi32(_mm512_add_epi32(parity, _mm512_set1_epi32(14)), low));
+        _mm512_storeu_si512(runs, low);
+        _mm512_storeu_si512(runs + 16, high);
+        uint32_t valid = _bzhi_u32(UINT32_MAX, n);
+        uint32_t wrong = (uint32_t)out_of_range_avx512(high) << 16 | out_of_range_avx512(low);
+        if ((wrong & valid) | idle) {
+            codes->odd = true;
+            return;
+        }
+        sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)valid, low));
+        sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high));
+        pair = _mm512_permutex2var_epi32(
+            low, _mm512_add_epi32(parity, _mm512_set1_epi32((int)n - 2)), high);
+        runs += n;
+        at += usable;
+    }
+    codes->sum += (uint64_t)_mm512_reduce_add_epi64(sum);
+    codes->at = at;
+    codes->runs = runs;
+}
+
+AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n_runs; i++)
+        left += runs[i];
+    __m512i colours[2] = {_mm512_setzero_si512(), _mm512_set1_epi8((char)value)};
+    for (size_t i = 0; i < n_runs; i++) {
+        size_t n = runs[i];
+        left -= n;
+        if (left < 64) {
+            memset(pixels, i & 1 ? value : 0, n);
+        } else {
+            __m512i colour = colours[i & 1];
+            for (size_t j = 0; j < n; j += 64)
+                _mm512_storeu_si512(pixels + j, colour);
+        }
+        pixels += n;
+    }
+}
+
+AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b, size_t n)
+{
+    __m512i sum = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m512i both = _mm512_and_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
+        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+    }
+    if (i < n) {
+        __mmask8 rest = (__mmask8)_bzhi_u32(0xff, (unsigned)(n - i));
+        __m512i both = _mm512_and_si512(_mm512_maskz_loadu_epi64(rest, a + i),
+                                        _mm512_maskz_loadu_epi64(rest, b + i));
+        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+    }
+    return (uint64_t)_mm512_reduce_add_epi64(sum);
+}
+
+static const km_kernels avx512 = {
+    "avx512", scan_rows_avx512, scan_line_avx512, paint_avx512, fill_avx512, read_codes_avx512, count_shared_avx512,
+};
+
+static bool has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+}
+
+static bool has_avx512(void)
+{
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vpopcntdq");
+}
+
+#endif
+
+/* ---- the choice ---- */
+
+km_kernels km_simd = SCALAR;
+
+bool km_simd_select(const char *level)
+{
+#if X86
+    fill_gather_lanes();
+    if (has_avx512() && (!level || strcmp(level, "avx512") == 0)) {
+        km_simd = avx512;
+        return true;
+    }
+    if (has_avx2() && (!level || strcmp(level, "avx2") == 0)) {
+        km_simd = avx2;
+        return true;
+    }
+#endif
+    if (!level || strcmp(level, "scalar") == 0) {
+        km_simd = (km_kernels)SCALAR;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,81 @@
+/* The few inner loops that are worth vector code, and the one place that picks
+ * among their variants at run time.
+ *
+ * Each kernel has a plain C variant, which says what it does, and variants for
+ * what the processor has. All give the same bytes. The table below is the only
+ * state of the core; it is set once, before anything else is called.
+ */
+#ifndef KLINGMASK_SIMD_H
+#define KLINGMASK_SIMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { KM_WORD = 64 };
+
+/* 64-bit words that hold one bit for each of n pixels. */
+static inline size_t km_words(size_t pixels)
+{
+    return pixels / KM_WORD + (pixels % KM_WORD != 0);
+}
+
+/* Bits are painted in tiles of at most this many columns. */
+enum { KM_TILE = 2048 };
+
+/* Where pixels change: 64 of them, those from column 64 * word on in row `row`. */
+typedef struct {
+    uint64_t bits;
+    uint32_t row, word;
+} km_changes;
+
+/* Reading of short codes, resumable: see read_text in counts.c. */
+typedef struct {
+    const char *at, *end; /* the text still to be read */
+    uint32_t *runs;       /* where the next run goes, and up to 32 more may; the two
+                             before it are set */
+    uint64_t sum;         /* of the runs so far */
+    bool odd;             /* something was out of the ordinary: the rest is void */
+} km_codes;
+
+
+typedef struct {
+    const char *name;
+
+    /* Lists the words in which a pixel differs from the one above, of rows x
+     * columns pixels, `stride` bytes from row to row. `colours` are the bits
+     * above the first row and become those of the last; past the last column
+     * they are 0. Returns the number of words listed; `listed` has room for one
+     * more than there are. */
+    size_t (*scan_rows)(const uint8_t *pixels, ptrdiff_t stride, size_t rows, size_t columns,
+                        uint64_t *colours, km_changes *listed);
+
+    /* The same for n pixels in one line, each against the one before, the first
+     * against background. */
+    size_t (*scan_line)(const uint8_t *pixels, size_t n, km_changes *listed);
+
+    /* The reverse of scan_rows, for at most KM_TILE columns and from a bit for
+     * every pixel: it is `value` where the changes down to it are odd, else 0. */
+    void (*paint)(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
+                  uint8_t *pixels, ptrdiff_t stride);
+
+    /* Runs of background and foreground in turn, one after the other. */
+    void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
+
+    /* Reads codes of up to three characters that are differences to the run two
+     * before, a vector at a time. It stops before a longer code and before the
+     * last code or two. Sets `odd` if a character or a code is not well-formed,
+     * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
+    void (*read_codes)(km_codes *codes);
+
+    /* Bits set in both of two strings of n words. */
+    uint64_t (*count_shared)(const uint64_t *a, const uint64_t *b, size_t n);
+} km_kernels;
+
+extern km_kernels km_simd;
+
+/* Picks the kernels: "scalar", "avx2" or "avx512", or NULL for the best there
+ * are. Returns false, and changes nothing, if this machine has no such level. */
+bool km_simd_select(const char *level);
+
+#endif
