@@ -25,6 +25,7 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
+    int64_t PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
 
 cdef extern from "klingmask.h" nogil:
@@ -245,6 +246,8 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
 
 cdef object _integer(object value, str name):
     """`value` as an int; numpy integers too, bool and float not."""
+    if type(value) is int:
+        return value
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return value.__index__()
@@ -255,14 +258,17 @@ cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
         raise TypeError(f"size must be (height, width), got {size!r}")
     if len(size) != 2:
         raise RLEError(f"size must be (height, width), got {size!r}")
-    h = size[0] if type(size[0]) is int else _integer(size[0], "height")
-    w = size[1] if type(size[1]) is int else _integer(size[1], "width")
-    if h < 0 or w < 0:
-        raise RLEError(f"size must not be negative, got ({h}, {w})")
-    if h > UINT32_MAX or w > UINT32_MAX or h * w > UINT32_MAX:
+    h, w = size
+    cdef int too_high = 0, too_wide = 0
+    cdef int64_t high = PyLong_AsLongLongAndOverflow(_integer(h, "height"), &too_high)
+    cdef int64_t wide = PyLong_AsLongLongAndOverflow(_integer(w, "width"), &too_wide)
+    if (high < 0 or wide < 0 or high > UINT32_MAX or wide > UINT32_MAX
+            or <uint64_t>high * <uint64_t>wide > UINT32_MAX):  # any overflow is -1
+        if h < 0 or w < 0:
+            raise RLEError(f"size must not be negative, got ({h}, {w})")
         raise RLEError(f"size ({h}, {w}) has {h * w} pixels; the format ends at 2**32 - 1")
-    height[0] = h
-    width[0] = w
+    height[0] = <uint32_t>high
+    width[0] = <uint32_t>wide
     return 0
 
 
@@ -446,38 +452,63 @@ cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
     return 0
 
 
+cdef int _pixel_type(object dtype) except -1:
+    """The type number of uint8 or bool, however it is named."""
+    if dtype == "uint8":  # by far the most common
+        return cnp.NPY_UINT8
+    dtype = np.dtype(dtype)
+    if dtype == np.uint8:
+        return cnp.NPY_UINT8
+    if dtype == np.bool_:
+        return cnp.NPY_BOOL
+    raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
+
+
+cdef object _new_pixels(const km_mask *masks, size_t n, bint stacked, object order, int type_):
+    """An array for the pixels of one mask, or of n stacked, each in the order."""
+    cdef cnp.npy_intp[3] shape = [n, 0, 0]
+    cdef bint columns = order == "F"
+    if not columns and order != "C":
+        raise ValueError(f"order must be 'C' or 'F', got {order!r}")
+    if n:
+        _check_pixel_limit(masks)
+        shape[1], shape[2] = masks.height, masks.width
+    if not stacked:
+        return cnp.PyArray_EMPTY(2, &shape[1], type_, columns)
+    if not columns:
+        return cnp.PyArray_EMPTY(3, shape, type_, False)
+    shape[1], shape[2] = shape[2], shape[1]
+    return cnp.PyArray_EMPTY(3, shape, type_, False).swapaxes(1, 2)
+
+
+cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) except -1:
+    if not isinstance(out, np.ndarray) or out.dtype not in (np.uint8, np.bool_):
+        raise TypeError(
+            "out must be a uint8 or bool array, got "
+            f"{out.dtype if isinstance(out, np.ndarray) else type(out).__name__}"
+        )
+    shape = out.shape[-2:]  # no masks go into any
+    if n:
+        shape = (masks.height, masks.width)
+    if stacked:
+        shape = (n, *shape)
+    if out.shape != shape:
+        raise RLEError(f"out must have the shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise RLEError("out is read-only")
+    return 0
+
+
 cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, object dtype,
                     object value, object out):
     """The pixels of one mask, or of n stacked, in a new array or in `out`."""
     _require_one_size(masks, n)
-    shape = (0, 0)
-    if n:
-        shape = (masks.height, masks.width)
     if out is None:
-        if order not in ("C", "F"):
-            raise ValueError(f"order must be 'C' or 'F', got {order!r}")
-        dtype = np.dtype(dtype)
-        if dtype not in (np.uint8, np.bool_):
-            raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
-        if n:
-            _check_pixel_limit(masks)
-        if order == "F":
-            out = np.empty((n, *shape[::-1]) if stacked else shape[::-1], dtype).swapaxes(-1, -2)
-        else:
-            out = np.empty((n, *shape) if stacked else shape, dtype)
+        out = _new_pixels(masks, n, stacked, order, _pixel_type(dtype))
     else:
-        if not isinstance(out, np.ndarray) or out.dtype not in (np.uint8, np.bool_):
-            raise TypeError(
-                "out must be a uint8 or bool array, got "
-                f"{out.dtype if isinstance(out, np.ndarray) else type(out).__name__}"
-            )
-        expected = (n, *(shape if n else out.shape[1:])) if stacked else shape
-        if out.shape != expected:
-            raise RLEError(f"out must have the shape {expected}, got {out.shape}")
-        if not out.flags.writeable:
-            raise RLEError("out is read-only")
+        _check_out(out, masks, n, stacked)
     value = _integer(value, "value")
-    if not 0 <= value <= (1 if out.dtype == np.bool_ else 255):
+    if not 0 <= value <= (1 if cnp.PyArray_TYPE(out) == cnp.NPY_BOOL else 255):
         raise RLEError(f"value {value} does not fit {out.dtype}")
     _paint(masks, n, value, out)
     return out
@@ -485,31 +516,34 @@ cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, 
 
 # ---- pixels in ----
 
-cdef object _foreground(object array, int ndim):
-    """`array` as uint8 with non-zero for foreground, without a copy if it can be."""
+cdef cnp.ndarray _foreground(object array, int ndim):
+    """`array` with bytes that are non-zero for foreground, without a copy if it can be."""
     array = np.asarray(array)
-    if array.ndim != ndim:
+    if cnp.PyArray_NDIM(array) != ndim:
         shape = "(height, width)" if ndim == 2 else "(n, height, width)"
         raise RLEError(f"the array must have the shape {shape}, got {array.shape}")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"the array must be of bool, integers or floats, got {array.dtype}")
-    if array.dtype.itemsize > 1:
-        array = array.astype(bool)
-    return array.view(np.uint8)
+    return array if cnp.PyArray_ITEMSIZE(array) == 1 else array.astype(bool)
 
 
 cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
-    """Fills `masks` from a uint8 array (n, h, w); the runs live in what is returned."""
-    cdef size_t n = cnp.PyArray_DIM(array, 0), i = 0, used = 0, capacity = 0, n_runs
+    """Fills `masks` from bytes (h, w) or (n, h, w); the runs live in what is returned."""
+    cdef int axis = cnp.PyArray_NDIM(array) - 2
+    cdef size_t n = cnp.PyArray_DIM(array, 0) if axis else 1, i = 0
+    cdef size_t used = 0, capacity = 0, n_runs
     cdef uint32_t height, width
-    _read_size((array.shape[1], array.shape[2]), &height, &width)
+    _read_size(((<object>array).shape[axis], (<object>array).shape[axis + 1]), &height, &width)
     cdef bint columns = False
-    if cnp.PyArray_SIZE(array) and width > 1 and cnp.PyArray_STRIDE(array, 2) != 1:
-        columns = (cnp.PyArray_STRIDE(array, 2) == height
-                   and (cnp.PyArray_STRIDE(array, 1) == 1 or height == 1))
-        if not columns:
+    if cnp.PyArray_SIZE(array):
+        columns = (
+            (cnp.PyArray_STRIDE(array, axis) == 1 or height == 1)
+            and (cnp.PyArray_STRIDE(array, axis + 1) == height or width == 1)
+        )
+        if not columns and cnp.PyArray_STRIDE(array, axis + 1) != 1:
             array = np.ascontiguousarray(array)
-    cdef ptrdiff_t step = cnp.PyArray_STRIDE(array, 0), down = cnp.PyArray_STRIDE(array, 1)
+    cdef ptrdiff_t step = cnp.PyArray_STRIDE(array, 0) if axis else 0
+    cdef ptrdiff_t down = cnp.PyArray_STRIDE(array, axis)
     cdef const uint8_t *pixels = <const uint8_t *>cnp.PyArray_DATA(array)
     cdef _Memory memory = _new_memory(n, sizeof(uint32_t))
     cdef _Memory scratch = _new_memory(
@@ -641,7 +675,7 @@ cdef class Mask:
             If it is of another dtype.
         """
         cdef km_mask c
-        cdef _Memory memory = _encode(_foreground(array, 2)[np.newaxis], &c)
+        cdef _Memory memory = _encode(_foreground(array, 2), &c)
         return _new_mask(&c, memory)
 
     @staticmethod
@@ -1199,8 +1233,10 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
     -------
     ndarray, shape (h, w), or (n, h, w) for a list
     """
+    if _is_single(rle):
+        return Mask.from_rle(rle, strict=strict).to_numpy(order, dtype, value, out)
     cdef MaskArray masks = _as_array(rle, strict)
-    return _decode(masks.items(), masks.n, not _is_single(rle), order, dtype, value, out)
+    return masks.to_numpy(order, dtype, value, out)
 
 
 def encode(array):
@@ -1225,14 +1261,12 @@ def encode(array):
 
 def area(rle):
     """The number of foreground pixels of one rle (int), or of each ((n,) int64)."""
-    areas = _as_array(rle).area
-    return int(areas[0]) if _is_single(rle) else areas
+    return Mask.from_rle(rle).area if _is_single(rle) else _as_array(rle).area
 
 
 def bbox(rle):
     """The bounding box (x, y, w, h) of one rle (tuple), or of each ((n, 4) int64)."""
-    boxes = _as_array(rle).bbox
-    return tuple(boxes[0].tolist()) if _is_single(rle) else boxes
+    return Mask.from_rle(rle).bbox if _is_single(rle) else _as_array(rle).bbox
 
 
 def union(rles):
