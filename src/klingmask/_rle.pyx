@@ -73,6 +73,9 @@ cdef extern from "klingmask.h" nogil:
 
     size_t KM_READ_SLACK
 
+    ctypedef struct km_shape:
+        pass
+
     uint64_t km_pixels(const km_mask *mask)
     size_t km_read_capacity(const km_source *source)
     bint km_read(const km_source *sources, size_t n, bint strict, uint32_t *runs,
@@ -95,14 +98,17 @@ cdef extern from "klingmask.h" nogil:
     void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
     size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b,
                       uint32_t *runs)
+    size_t km_combine_all_scratch(const km_mask *masks, size_t n)
     size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n,
-                          uint32_t *runs, uint32_t *scratch, km_mask *folds)
+                          uint32_t *runs, uint64_t *scratch)
     size_t km_complement(const km_mask *mask, uint32_t *runs)
     size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     void km_measure(const km_mask *masks, size_t n, km_measures *measures)
-    void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a,
-                const km_mask *b, const km_measures *measures_b, size_t n_b, double *iou)
+    size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
+    void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
+                   km_shape *shapes)
+    void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)
 
 
 cdef extern from "simd.h" nogil:
@@ -876,12 +882,12 @@ cdef class Mask:
         float
         """
         cdef km_mask[2] masks = [self.c, other.c]
-        cdef km_measures[2] measures
+        cdef km_shape[2] shapes
         cdef double iou
         _require_one_size(masks, 2)
         with nogil:
-            km_measure(masks, 2, measures)
-            km_iou(&masks[0], &measures[0], 1, &masks[1], &measures[1], 1, &iou)
+            km_shapes(masks, 2, 1, NULL, shapes)
+            km_iou(&shapes[0], 1, &shapes[1], 1, &iou)
         return iou
 
     def __or__(self, other):
@@ -1117,11 +1123,16 @@ cdef class MaskArray:
         _require_one_size(others.items(), others.n)
         firsts = [self.items()[0], others.items()[0]]
         _require_one_size(firsts, 2)
-        cdef cnp.ndarray rows = self.measures(), columns = others.measures()
+        cdef size_t own = km_shapes_scratch(self.items(), self.n, others.n)
+        cdef size_t total = own + km_shapes_scratch(others.items(), others.n, self.n)
+        cdef _Memory bits = _new_memory(total, sizeof(uint64_t))
+        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape))
+        cdef uint64_t *words = <uint64_t *>bits.data
+        cdef km_shape *shapes = <km_shape *>memory.data
         with nogil:
-            km_iou(self.items(), <km_measures *>cnp.PyArray_DATA(rows), self.n,
-                   others.items(), <km_measures *>cnp.PyArray_DATA(columns), others.n,
-                   <double *>cnp.PyArray_DATA(table))
+            km_shapes(self.items(), self.n, others.n, words, shapes)
+            km_shapes(others.items(), others.n, self.n, words + own, shapes + self.n)
+            km_iou(shapes, self.n, shapes + self.n, others.n, <double *>cnp.PyArray_DATA(table))
         return table
 
     cdef Mask fold(self, km_operation operation):
@@ -1133,11 +1144,12 @@ cdef class MaskArray:
             total += self.items()[i].n_runs
             i += 1
         cdef _Memory runs = _new_memory(total, sizeof(uint32_t))
-        cdef _Memory scratch = _new_memory(total, sizeof(uint32_t))
-        cdef _Memory folds = _new_memory(self.n, sizeof(km_mask))
+        cdef _Memory scratch = _new_memory(
+            km_combine_all_scratch(self.items(), self.n), sizeof(uint64_t)
+        )
         with nogil:
             n_runs = km_combine_all(operation, self.items(), self.n, runs.runs(),
-                                    scratch.runs(), <km_mask *>folds.data)
+                                    <uint64_t *>scratch.data)
         return _own(runs, n_runs, self.items().height, self.items().width)
 
     def union(self):

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long checks;
+static unsigned long checks, by_bits;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -276,40 +276,52 @@ static void check_pair(const sample *a, const sample *b)
         both += a->pixels[i] && b->pixels[i];
         either += a->pixels[i] || b->pixels[i];
     }
-    km_measures measures[2];
-    double iou;
-    km_measure(&a->mask, 1, &measures[0]);
-    km_measure(&b->mask, 1, &measures[1]);
-    km_iou(&a->mask, &measures[0], 1, &b->mask, &measures[1], 1, &iou);
-    CHECK(iou == (either ? (double)both / (double)either : 0.0));
+    km_mask masks[2] = {a->mask, b->mask};
+    for (size_t others = 1; others <= 10; others += 9) { /* by runs, then by bits */
+        km_shape shapes[2];
+        double iou;
+        uint64_t *bits = room(km_shapes_scratch(masks, 2, others), sizeof *bits);
+        km_shapes(masks, 2, others, bits, shapes);
+        CHECK(others > 1 || (shapes[0].bits == NULL && shapes[1].bits == NULL));
+        by_bits += shapes[0].bits && shapes[1].bits;
+        km_iou(&shapes[0], 1, &shapes[1], 1, &iou);
+        CHECK(iou == (either ? (double)both / (double)either : 0.0));
+        free(bits);
+    }
 }
 
 static void check_many(uint32_t height, uint32_t width, size_t n)
 {
     sample *samples = room(n, sizeof *samples);
-    km_mask *masks = room(n, sizeof *masks), *folds = room(n, sizeof *folds);
+    km_mask *masks = room(n, sizeof *masks);
     size_t pixels = (size_t)height * width, total = 0;
-    uint8_t *any = room(pixels, 1);
+    uint8_t *any = room(pixels, 1), *all = room(pixels, 1);
     uint32_t *expected = room(pixels + 1, sizeof *expected);
-    if (pixels)
+    if (pixels) {
         memset(any, 0, pixels);
+        memset(all, 1, pixels);
+    }
     for (size_t i = 0; i < n; i++) {
         samples[i] = random_sample(height, width);
         masks[i] = samples[i].mask;
         total += masks[i].n_runs;
         for (size_t j = 0; j < pixels; j++)
-            any[j] |= samples[i].pixels[j];
+            any[j] |= samples[i].pixels[j], all[j] &= samples[i].pixels[j] != 0;
     }
-    uint32_t *runs = room(total, sizeof *runs), *scratch = room(total, sizeof *scratch);
-    size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch, folds);
+    uint32_t *runs = room(total, sizeof *runs);
+    uint64_t *scratch = room(km_combine_all_scratch(masks, n), sizeof *scratch);
+    size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch);
     km_mask wanted = {expected, reference_runs(any, pixels, expected), height, width};
+    check_runs(runs, found, &wanted);
+    found = km_combine_all(KM_INTERSECTION, masks, n, runs, scratch);
+    wanted.n_runs = reference_runs(all, pixels, expected);
     check_runs(runs, found, &wanted);
     for (size_t i = 0; i < n; i++)
         discard(&samples[i]);
     free(samples);
     free(masks);
-    free(folds);
     free(any);
+    free(all);
     free(expected);
     free(runs);
     free(scratch);
@@ -351,10 +363,13 @@ static void check_huge(void)
         uint32_t height = sizes[i][0], width = sizes[i][1], all = UINT32_MAX;
         uint32_t whole[2] = {0, all}, odd[3] = {all - 2, 1, 1};
         km_mask full = {whole, 2, height, width}, dot = {odd, 3, height, width};
-        CHECK(km_area(&full) == all && km_area(&dot) == 1);
-        km_box box = km_bounding_box(&full);
+        km_mask both[2] = {full, dot};
+        km_measures measures[2];
+        km_measure(both, 2, measures);
+        CHECK(measures[0].area == all && measures[1].area == 1);
+        km_box box = measures[0].box;
         CHECK(box.x == 0 && box.y == 0 && box.width == width && box.height == height);
-        box = km_bounding_box(&dot);
+        box = measures[1].box;
         CHECK((uint64_t)box.x * height + box.y == all - 2 && box.width == 1 && box.height == 1);
         CHECK(km_contains(&dot, box.x, box.y) && !km_contains(&dot, 0, 0));
         uint32_t runs[5];
@@ -412,7 +427,9 @@ int main(void)
         }
         CHECK(strcmp(km_simd.name, levels[i]) == 0);
         checks = 0;
+        by_bits = 0;
         check_everything();
+        CHECK(by_bits > 100);
         printf("core: %lu checks hold with %s\n", checks, levels[i]);
     }
     return 0;

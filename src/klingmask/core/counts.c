@@ -7,8 +7,8 @@
  * before.
  */
 #include "klingmask.h"
+#include "runs.h"
 #include "simd.h"
-#include "writer.h"
 
 enum {
     OFFSET = 48,

@@ -130,11 +130,11 @@ typedef enum {
 /* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
-/* Combines n >= 1 masks under an associative operation. `runs` and `scratch`
- * have room for the runs of all masks together, `folds` for n entries. The
- * result is in `runs`. */
+/* Combines n >= 1 masks under KM_UNION or KM_INTERSECTION. `runs` has room for
+ * the runs of all masks together, `scratch` km_combine_all_scratch() words. */
+size_t km_combine_all_scratch(const km_mask *masks, size_t n);
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
-                      uint32_t *scratch, km_mask *folds);
+                      uint64_t *scratch);
 
 /* `runs` has room for mask->n_runs + 1. */
 size_t km_complement(const km_mask *mask, uint32_t *runs);
@@ -146,25 +146,34 @@ typedef struct {
     uint32_t x, y, width, height;
 } km_box;
 
-uint64_t km_area(const km_mask *mask);
-km_box km_bounding_box(const km_mask *mask);
-
 /* The runs of a full box that lies inside the image: at most 2 * width + 1. */
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 
-/* What IoU needs to know of a mask beforehand. */
 typedef struct {
     uint64_t area;
     km_box box;
 } km_measures;
 
+/* Area and bounding box of each of n masks. */
 void km_measure(const km_mask *masks, size_t n, km_measures *measures);
 
+/* A mask as IoU wants it: its bits beside its measures, if they are worth it. */
+typedef struct {
+    const km_mask *mask;
+    km_measures measures;
+    const uint64_t *bits;
+} km_shape;
+
+/* Prepares n masks that will each meet `others` masks; `scratch` has
+ * km_shapes_scratch() words of 64 bits, a fixed multiple of the runs at most. */
+size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others);
+void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
+               km_shape *shapes);
+
 /* Intersection over union of every a with every b, row-major (n_a, n_b); 0
- * where both are empty. `measures_a` and `measures_b` come from km_measure. */
-void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a, const km_mask *b,
-            const km_measures *measures_b, size_t n_b, double *iou);
+ * where both are empty. All masks have one size. */
+void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou);
 
 #endif

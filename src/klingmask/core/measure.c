@@ -1,51 +1,48 @@
 /* Numbers about masks, straight from the runs: area, bounding box,
  * intersection over union, a point's colour. */
+#include "bits.h"
 #include "klingmask.h"
-#include "writer.h"
+#include "runs.h"
+#include "simd.h"
 
-uint64_t km_area(const km_mask *mask)
+#include <string.h>
+
+static km_measures measure(const km_mask *mask)
 {
-    uint64_t area = 0;
-    for (size_t i = 1; i < mask->n_runs; i += 2)
-        area += mask->runs[i];
-    return area;
+    km_measures measures = {0, {0, 0, 0, 0}};
+    uint32_t height = mask->height;
+    uint64_t top = height, bottom = 0;
+    km_pixel pixel = {0, 0};
+    if (mask->n_runs < 2)
+        return measures;
+    km_skip(&pixel, mask->runs[0], height);
+    uint32_t left = pixel.column;
+    for (size_t i = 1;;) {
+        uint64_t run = mask->runs[i++], end = pixel.row + run;
+        measures.area += run;
+        if (end <= height) {
+            top = pixel.row < top ? pixel.row : top;
+            bottom = end > bottom ? end : bottom;
+            pixel.row = end;
+        } else { /* on into the next column: touches its top and this one's bottom */
+            top = 0;
+            bottom = height;
+            pixel.column += (uint32_t)((end - 1) / height);
+            pixel.row = (end - 1) % height + 1;
+        }
+        if (i + 1 >= mask->n_runs)
+            break;
+        km_skip(&pixel, mask->runs[i++], height);
+    }
+    measures.box =
+        (km_box){left, (uint32_t)top, pixel.column - left + 1, (uint32_t)(bottom - top)};
+    return measures;
 }
 
-km_box km_bounding_box(const km_mask *mask)
+void km_measure(const km_mask *masks, size_t n, km_measures *measures)
 {
-    uint32_t height = mask->height;
-    uint64_t position = 0;
-    uint32_t left = 0, right = 0, top = UINT32_MAX, bottom = 0;
-    if (mask->n_runs < 2)
-        return (km_box){0, 0, 0, 0};
-    /* The column of `position` and its first pixel, moved along with it: a
-     * division only where a run leaves its column. */
-    uint32_t column = 0;
-    uint64_t column_start = 0;
-    for (size_t i = 0; i < mask->n_runs; i++) {
-        uint64_t end = position + mask->runs[i];
-        if (i & 1) {
-            uint32_t first = (uint32_t)(position - column_start);
-            uint64_t last = end - 1 - column_start;
-            if (i == 1)
-                left = column;
-            if (last < height) {
-                top = first < top ? first : top;
-                bottom = last > bottom ? (uint32_t)last : bottom;
-                right = column;
-            } else { /* on into the next column: touches its top and this one's bottom */
-                top = 0;
-                bottom = height - 1;
-                right = (uint32_t)((end - 1) / height);
-            }
-        }
-        position = end;
-        if (position - column_start >= height) {
-            column = (uint32_t)(position / height);
-            column_start = (uint64_t)column * height;
-        }
-    }
-    return (km_box){left, top, right - left + 1, bottom - top + 1};
+    for (size_t i = 0; i < n; i++)
+        measures[i] = measure(&masks[i]);
 }
 
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
@@ -75,11 +72,7 @@ bool km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     return false;
 }
 
-void km_measure(const km_mask *masks, size_t n, km_measures *measures)
-{
-    for (size_t i = 0; i < n; i++)
-        measures[i] = (km_measures){km_area(&masks[i]), km_bounding_box(&masks[i])};
-}
+/* ---- intersection over union ---- */
 
 static bool boxes_meet(km_box a, km_box b)
 {
@@ -110,15 +103,108 @@ static uint64_t intersection_area(const km_mask *a, const km_mask *b)
     }
 }
 
-void km_iou(const km_mask *a, const km_measures *measures_a, size_t n_a, const km_mask *b,
-            const km_measures *measures_b, size_t n_b, double *iou)
+/* The bits of a mask cover its box, 64 rows of the image a word: band after
+ * band, in each a word for every column. So the same word of two masks is the
+ * same piece of the image, and the words of one band lie side by side. */
+static uint32_t first_band(km_box box)
+{
+    return box.y / KM_WORD;
+}
+
+static uint32_t bands_end(km_box box)
+{
+    return box.height ? (box.y + box.height - 1) / KM_WORD + 1 : first_band(box);
+}
+
+static uint64_t bits_of_box(km_box box)
+{
+    return (uint64_t)(bands_end(box) - first_band(box)) * box.width;
+}
+
+/* Bits pay where a mask meets many others, and do not take more memory than a
+ * multiple of its runs. */
+static bool bits_are_worth_it(const km_mask *mask, km_box box, size_t others)
+{
+    return others >= 4 && box.width > 0 && bits_of_box(box) <= 16 * (uint64_t)mask->n_runs;
+}
+
+size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
+{
+    size_t words = 0;
+    for (size_t i = 0; i < n; i++) {
+        km_box box = measure(&masks[i]).box;
+        if (bits_are_worth_it(&masks[i], box, others))
+            words += (size_t)bits_of_box(box);
+    }
+    return words;
+}
+
+/* Sets the rows from..to - 1 of a column. */
+static void set_rows(uint64_t *bits, km_box box, uint32_t column, uint64_t from, uint64_t to)
+{
+    uint64_t *word = bits + (column - box.x);
+    uint64_t top = (uint64_t)first_band(box) * KM_WORD;
+    for (uint64_t band = (from - top) / KM_WORD; band <= (to - 1 - top) / KM_WORD; band++) {
+        uint64_t start = top + band * KM_WORD, end = start + KM_WORD;
+        word[band * box.width] |= km_range((unsigned)((from > start ? from : start) - start),
+                                           (unsigned)((to < end ? to : end) - start));
+    }
+}
+
+static void set_bits(const km_mask *mask, km_box box, uint64_t *bits)
+{
+    km_pixel pixel = {0, 0};
+    for (size_t i = 1; i < mask->n_runs; i += 2) {
+        km_skip(&pixel, mask->runs[i - 1], mask->height);
+        uint64_t left = mask->runs[i];
+        for (; pixel.row + left > mask->height; pixel.row = 0) {
+            set_rows(bits, box, pixel.column++, pixel.row, mask->height);
+            left -= mask->height - pixel.row;
+        }
+        set_rows(bits, box, pixel.column, pixel.row, pixel.row + left);
+        pixel.row += left;
+    }
+}
+
+void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch, km_shape *shapes)
+{
+    for (size_t i = 0; i < n; i++) {
+        shapes[i] = (km_shape){&masks[i], measure(&masks[i]), NULL};
+        km_box box = shapes[i].measures.box;
+        if (!bits_are_worth_it(&masks[i], box, others))
+            continue;
+        size_t words = (size_t)bits_of_box(box);
+        memset(scratch, 0, words * sizeof *scratch);
+        set_bits(&masks[i], box, scratch);
+        shapes[i].bits = scratch;
+        scratch += words;
+    }
+}
+
+static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
+{
+    km_box p = a->measures.box, q = b->measures.box;
+    uint32_t left = p.x > q.x ? p.x : q.x;
+    uint32_t right = p.x + p.width < q.x + q.width ? p.x + p.width : q.x + q.width;
+    uint32_t first = first_band(p) > first_band(q) ? first_band(p) : first_band(q);
+    uint32_t end = bands_end(p) < bands_end(q) ? bands_end(p) : bands_end(q);
+    uint64_t count = 0;
+    for (uint32_t band = first; band < end; band++)
+        count += km_simd.count_shared(
+            a->bits + (size_t)(band - first_band(p)) * p.width + (left - p.x),
+            b->bits + (size_t)(band - first_band(q)) * q.width + (left - q.x), right - left);
+    return count;
+}
+
+void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)
 {
     for (size_t i = 0; i < n_a; i++)
         for (size_t j = 0; j < n_b; j++) {
-            const km_measures *of_a = &measures_a[i], *of_b = &measures_b[j];
+            const km_measures *of_a = &a[i].measures, *of_b = &b[j].measures;
             uint64_t shared = 0;
             if (boxes_meet(of_a->box, of_b->box))
-                shared = intersection_area(&a[i], &b[j]);
+                shared = a[i].bits && b[j].bits ? intersection_of_bits(&a[i], &b[j])
+                                                : intersection_area(a[i].mask, b[j].mask);
             uint64_t together = of_a->area + of_b->area - shared;
             *iou++ = together > 0 ? (double)shared / (double)together : 0.0;
         }

@@ -6,30 +6,12 @@
  * that the pixel differs from the one before it in column-major order. A run
  * costs two changes, however long it is, and 64 pixels are a word.
  */
+#include "bits.h"
 #include "klingmask.h"
+#include "runs.h"
 #include "simd.h"
 
 #include <string.h>
-
-static inline unsigned lowest_one(uint64_t word)
-{
-#if defined(__GNUC__)
-    return (unsigned)__builtin_ctzll(word);
-#else
-    unsigned n = 0;
-    for (; !(word & 1); word >>= 1)
-        n++;
-    return n;
-#endif
-}
-
-static inline unsigned count_ones(uint64_t word)
-{
-    unsigned n = 0;
-    for (; word; word &= word - 1)
-        n++;
-    return n;
-}
 
 /* ---- runs -> pixels ---- */
 
@@ -67,45 +49,31 @@ static inline void change(km_tile *tile, uint64_t row, uint32_t column)
 /* Where the walk through the runs stands: at a run of foreground. */
 typedef struct {
     size_t index;
-    uint32_t column;
-    uint64_t row; /* of the run's first pixel */
+    km_pixel first;
 } km_cursor;
-
-static inline void skip(km_cursor *cursor, uint64_t pixels, uint32_t height)
-{
-    cursor->row += pixels;
-    if (cursor->row < height)
-        return;
-    cursor->row -= height; /* by far the most common: on into the next column */
-    cursor->column++;
-    if (cursor->row < height)
-        return;
-    cursor->column += (uint32_t)(cursor->row / height);
-    cursor->row %= height;
-}
 
 /* Marks the pixels of the tile that differ from the one above. Every column
  * starts from background: one that the run above it enters begins with a change. */
 static void mark_changes(const km_mask *mask, km_cursor *cursor, km_tile *tile)
 {
     uint32_t height = mask->height;
-    while (cursor->index < mask->n_runs && cursor->column < tile->right) {
-        uint64_t end = cursor->row + mask->runs[cursor->index];
+    while (cursor->index < mask->n_runs && cursor->first.column < tile->right) {
+        uint64_t end = cursor->first.row + mask->runs[cursor->index];
         if (end <= height) {
-            change(tile, cursor->row, cursor->column);
+            change(tile, cursor->first.row, cursor->first.column);
             if (end < height)
-                change(tile, end, cursor->column);
-            tile->top = cursor->row < tile->top ? cursor->row : tile->top;
+                change(tile, end, cursor->first.column);
+            tile->top = cursor->first.row < tile->top ? cursor->first.row : tile->top;
             tile->bottom = end > tile->bottom ? end : tile->bottom;
-            cursor->row = end;
+            cursor->first.row = end;
         } else {
             tile->top = 0;
             tile->bottom = height;
-            if (cursor->column >= tile->left)
-                change(tile, cursor->row, cursor->column);
-            uint64_t last = cursor->column + (end - 1) / height; /* column and row of the */
+            if (cursor->first.column >= tile->left)
+                change(tile, cursor->first.row, cursor->first.column);
+            uint64_t last = cursor->first.column + (end - 1) / height; /* column and row of the */
             uint64_t bottom = (end - 1) % height + 1;            /* last pixel, plus one */
-            uint64_t column = cursor->column + UINT64_C(1);
+            uint64_t column = cursor->first.column + UINT64_C(1);
             column = column > tile->left ? column : tile->left;
             for (; column <= last && column < tile->right; column++)
                 change(tile, 0, (uint32_t)column);
@@ -113,11 +81,11 @@ static void mark_changes(const km_mask *mask, km_cursor *cursor, km_tile *tile)
                 return; /* the next tile has more of this run */
             if (bottom < height)
                 change(tile, bottom, (uint32_t)last);
-            cursor->column = (uint32_t)last;
-            cursor->row = bottom;
+            cursor->first.column = (uint32_t)last;
+            cursor->first.row = bottom;
         }
         if (++cursor->index < mask->n_runs)
-            skip(cursor, mask->runs[cursor->index++], height);
+            km_skip(&cursor->first, mask->runs[cursor->index++], height);
     }
 }
 
@@ -149,7 +117,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels, ptrdiff
     if (narrow)
         clear(pixels, stride, height, width);
     uint32_t right = narrow ? last + 1 : width;
-    km_cursor cursor = {1, first, mask->runs[0] % height};
+    km_cursor cursor = {1, {first, mask->runs[0] % height}};
     for (uint32_t left = narrow ? first : 0; left < right;) {
         km_tile tile = {left, right - left > KM_TILE ? left + KM_TILE : right, 0, scratch,
                         height, 0};
@@ -218,7 +186,7 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     scratch[0] = km_simd.scan_line(pixels, (size_t)height * width, listed);
     size_t n_changes = 0;
     for (size_t i = 0; i < scratch[0]; i++)
-        n_changes += count_ones(listed[i].bits);
+        n_changes += km_count_ones(listed[i].bits);
     return n_changes + 1;
 }
 
@@ -228,7 +196,7 @@ void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, u
     size_t n_changes = 0;
     for (size_t i = 0; i < scratch[0]; i++)
         for (uint64_t bits = listed[i].bits; bits; bits &= bits - 1)
-            runs[n_changes++] = listed[i].word * KM_WORD + lowest_one(bits);
+            runs[n_changes++] = listed[i].word * KM_WORD + km_lowest_one(bits);
     positions_to_runs(runs, n_changes, (uint64_t)height * width);
 }
 
@@ -258,7 +226,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     for (size_t i = 0; i < *scan.n; i++) {
         uint32_t *counters = scan.counters + (size_t)scan.listed[i].word * KM_WORD;
         for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1, n_changes++)
-            counters[lowest_one(bits)]++;
+            counters[km_lowest_one(bits)]++;
     }
     return n_changes + 1;
 }
@@ -280,7 +248,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
     for (size_t i = 0; i < *scan.n; i++) {
         uint32_t left = scan.listed[i].word * KM_WORD, row = scan.listed[i].row;
         for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1) {
-            uint32_t column = left + lowest_one(bits);
+            uint32_t column = left + km_lowest_one(bits);
             runs[scan.counters[column]++] = column * height + row;
         }
     }

@@ -1,6 +1,7 @@
 /* Set algebra on runs: masks in, canonical runs out, no pixel touched. */
+#include "bits.h"
 #include "klingmask.h"
-#include "writer.h"
+#include "runs.h"
 
 #include <string.h>
 
@@ -29,12 +30,21 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
     return writer.n;
 }
 
-/* Neighbours are combined pair by pair, then the results, as a merge sort
- * does: a run takes part in log n merges, not in n. */
-size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
-                      uint32_t *scratch, km_mask *folds)
+static size_t total_runs(const km_mask *masks, size_t n)
 {
-    uint32_t *target = runs, *other = scratch;
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += masks[i].n_runs;
+    return total;
+}
+
+/* Neighbours are combined pair by pair, then the results, as a merge sort
+ * does: a run takes part in log n merges, not in n. `folds` has room for n
+ * masks, `other` for all runs. */
+static size_t combine_by_merging(km_operation operation, const km_mask *masks, size_t n,
+                                 uint32_t *runs, km_mask *folds, uint32_t *other)
+{
+    uint32_t *target = runs;
     const km_mask *level = masks;
     while (n > 1) {
         uint32_t *next = target;
@@ -56,8 +66,121 @@ size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, ui
         other = swap;
     }
     if (level[0].runs != runs)
-        memmove(runs, level[0].runs, level[0].n_runs * sizeof *runs);
+        memcpy(runs, level[0].runs, level[0].n_runs * sizeof *runs);
     return level[0].n_runs;
+}
+
+/* The pixels, in column-major order, outside which nothing has to be looked at. */
+typedef struct {
+    uint64_t from, to;
+} km_extent;
+
+static km_extent extent_of(const km_mask *mask)
+{
+    if (mask->n_runs < 2)
+        return (km_extent){0, 0};
+    uint64_t tail = mask->n_runs % 2 ? mask->runs[mask->n_runs - 1] : 0;
+    return (km_extent){mask->runs[0], km_pixels(mask) - tail};
+}
+
+static km_extent extent_of_union(const km_mask *masks, size_t n)
+{
+    km_extent all = {UINT64_MAX, 0};
+    for (size_t i = 0; i < n; i++) {
+        km_extent one = extent_of(&masks[i]);
+        if (one.from == one.to)
+            continue;
+        all.from = one.from < all.from ? one.from : all.from;
+        all.to = one.to > all.to ? one.to : all.to;
+    }
+    return all.to ? all : (km_extent){0, 0};
+}
+
+static km_extent extent_of_intersection(const km_mask *masks, size_t n)
+{
+    km_extent shared = {0, UINT64_MAX};
+    for (size_t i = 0; i < n; i++) {
+        km_extent one = extent_of(&masks[i]);
+        shared.from = one.from > shared.from ? one.from : shared.from;
+        shared.to = one.to < shared.to ? one.to : shared.to;
+    }
+    return shared.from < shared.to ? shared : (km_extent){0, 0};
+}
+
+/* Sets the bits of the mask's runs of one colour in the extent. */
+static void set_runs(const km_mask *mask, unsigned colour, km_extent extent, uint64_t *bits)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < mask->n_runs && end < extent.to; i++) {
+        uint64_t start = end;
+        end += mask->runs[i];
+        if ((i & 1) != colour || end <= extent.from)
+            continue;
+        uint64_t from = start > extent.from ? start : extent.from;
+        uint64_t to = end < extent.to ? end : extent.to;
+        if (from < to)
+            km_set_range(bits, from - extent.from, to - extent.from);
+    }
+}
+
+/* A union is the bits of the foreground, or-ed; an intersection what is left
+ * by the bits of the background, or-ed. */
+static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
+                              uint32_t *runs, uint64_t *bits)
+{
+    bool uniting = operation == KM_UNION;
+    km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
+    uint64_t length = extent.to - extent.from;
+    size_t words = km_words(length);
+    memset(bits, 0, words * sizeof *bits);
+    for (size_t i = 0; i < n; i++)
+        set_runs(&masks[i], uniting, extent, bits);
+    size_t n_runs = 0;
+    uint64_t before = 0, position = 0; /* the bit before the word; the last change */
+    for (size_t i = 0; i < words; i++) {
+        uint64_t word = uniting ? bits[i] : ~bits[i];
+        if (i == length / KM_WORD)
+            word &= km_range(0, length % KM_WORD);
+        for (uint64_t changes = word ^ (word << 1 | before); changes; changes &= changes - 1) {
+            uint64_t at = extent.from + i * KM_WORD + km_lowest_one(changes);
+            runs[n_runs++] = (uint32_t)(at - position);
+            position = at;
+        }
+        before = word >> (KM_WORD - 1);
+    }
+    if (before) { /* the foreground ends with the last word */
+        runs[n_runs++] = (uint32_t)(extent.to - position);
+        position = extent.to;
+    }
+    if (position < km_pixels(masks) || n_runs == 0)
+        runs[n_runs++] = (uint32_t)(km_pixels(masks) - position);
+    return n_runs;
+}
+
+/* Bits are set and read 64 at a time, runs merged one by one; for few runs in a
+ * large image, though, there are too many bits. */
+static bool bits_are_worth_it(const km_mask *masks, size_t n)
+{
+    km_extent all = extent_of_union(masks, n);
+    return n > 2 && km_words(all.to - all.from) <= 8 * total_runs(masks, n);
+}
+
+size_t km_combine_all_scratch(const km_mask *masks, size_t n)
+{
+    if (bits_are_worth_it(masks, n)) {
+        km_extent all = extent_of_union(masks, n);
+        return km_words(all.to - all.from);
+    }
+    return (n * sizeof(km_mask) + total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) + 1;
+}
+
+size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
+                      uint64_t *scratch)
+{
+    if (bits_are_worth_it(masks, n))
+        return combine_by_bits(operation, masks, n, runs, scratch);
+    km_mask *folds = (km_mask *)scratch;
+    return combine_by_merging(operation, masks, n, runs, folds, (uint32_t *)(folds + n));
 }
 
 size_t km_complement(const km_mask *mask, uint32_t *runs)

@@ -131,8 +131,7 @@ static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t
 {
     uint64_t count = 0;
     for (size_t i = 0; i < n; i++)
-        for (uint64_t both = a[i] & b[i]; both; both &= both - 1)
-            count++;
+        count += km_count_ones(a[i] & b[i]);
     return count;
 }
 

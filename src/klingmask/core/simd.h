@@ -8,17 +8,11 @@
 #ifndef KLINGMASK_SIMD_H
 #define KLINGMASK_SIMD_H
 
+#include "bits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum { KM_WORD = 64 };
-
-/* 64-bit words that hold one bit for each of n pixels. */
-static inline size_t km_words(size_t pixels)
-{
-    return pixels / KM_WORD + (pixels % KM_WORD != 0);
-}
 
 /* Bits are painted in tiles of at most this many columns. */
 enum { KM_TILE = 2048 };

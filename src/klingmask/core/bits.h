@@ -1,0 +1,62 @@
+/* Single bits of 64-bit words, and ranges of them. */
+#ifndef KLINGMASK_BITS_H
+#define KLINGMASK_BITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { KM_WORD = 64 };
+
+/* Words that hold one bit for each of n pixels. */
+static inline size_t km_words(uint64_t pixels)
+{
+    return (size_t)(pixels / KM_WORD + (pixels % KM_WORD != 0));
+}
+
+static inline unsigned km_count_ones(uint64_t word)
+{
+#if defined(__POPCNT__) || defined(__aarch64__)
+    return (unsigned)__builtin_popcountll(word);
+#else
+    unsigned n = 0; /* fewer than a call for the words there are: most bits are 0 */
+    for (; word; word &= word - 1)
+        n++;
+    return n;
+#endif
+}
+
+/* The place of the lowest bit of a word that is not 0. */
+static inline unsigned km_lowest_one(uint64_t word)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctzll(word);
+#else
+    unsigned n = 0;
+    for (; !(word & 1); word >>= 1)
+        n++;
+    return n;
+#endif
+}
+
+/* Bits from..to - 1 of a word; 0 <= from < to <= 64. */
+static inline uint64_t km_range(unsigned from, unsigned to)
+{
+    return (~UINT64_C(0) >> (KM_WORD - (to - from))) << from;
+}
+
+/* Sets the bits from..to - 1 of a string; from < to. */
+static inline void km_set_range(uint64_t *words, uint64_t from, uint64_t to)
+{
+    size_t first = (size_t)(from / KM_WORD), last = (size_t)((to - 1) / KM_WORD);
+    unsigned low = (unsigned)(from % KM_WORD), high = (unsigned)((to - 1) % KM_WORD) + 1;
+    if (first == last) {
+        words[first] |= km_range(low, high);
+        return;
+    }
+    words[first] |= km_range(low, KM_WORD);
+    for (size_t i = first + 1; i < last; i++)
+        words[i] = ~UINT64_C(0);
+    words[last] |= km_range(0, high);
+}
+
+#endif
