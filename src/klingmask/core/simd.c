@@ -56,21 +56,40 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     return word;
 }
 
-/* The scans, over any pack. They list every word, and keep those with a change:
- * whether there is one is for most images a coin toss, so no branch asks. */
+/* The scans, over any pack. Images are alike over long stretches, so four words
+ * at a time are passed by if nothing changes in them. Otherwise each is listed,
+ * and kept if it has a change: that is a coin toss, which no branch should ask. */
 #define SCANS(level, target)                                                                       \
     target static size_t scan_rows_##level(const uint8_t *pixels, ptrdiff_t stride, size_t rows,   \
                                            size_t columns, uint64_t *colours, km_changes *listed)  \
     {                                                                                              \
         km_changes *next = listed;                                                                 \
-        size_t full = columns / KM_WORD, tail = columns % KM_WORD;                                 \
         for (size_t y = 0; y < rows; y++) {                                                        \
             const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
-            for (size_t i = 0; i < full + (tail > 0); i++) {                                       \
-                uint64_t word = pack_##level(row + i * KM_WORD, i < full ? KM_WORD : tail);        \
-                *next = (km_changes){word ^ colours[i], (uint32_t)y, (uint32_t)i};                 \
-                next += word != colours[i];                                                        \
-                colours[i] = word;                                                                 \
+            for (size_t i = 0, left = columns; left > 0;) {                                        \
+                uint64_t words[GROUP_WORDS], changed = 0;                                          \
+                size_t n = 0;                                                                      \
+                if (left >= GROUP_WORDS * KM_WORD) {                                               \
+                    for (; n < GROUP_WORDS; n++) {                                                 \
+                        words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
+                        changed |= words[n] ^ colours[i + n];                                      \
+                    }                                                                              \
+                    left -= GROUP_WORDS * KM_WORD;                                                 \
+                } else {                                                                           \
+                    size_t pixels_here = left < KM_WORD ? left : KM_WORD;                          \
+                    words[n] = pack_##level(row + i * KM_WORD, pixels_here);                       \
+                    changed = words[n++] ^ colours[i];                                             \
+                    left -= pixels_here;                                                           \
+                }                                                                                  \
+                if (changed == 0) {                                                                \
+                    i += n;                                                                        \
+                    continue;                                                                      \
+                }                                                                                  \
+                for (size_t j = 0; j < n; j++, i++) {                                              \
+                    *next = (km_changes){words[j] ^ colours[i], (uint32_t)y, (uint32_t)i};         \
+                    next += words[j] != colours[i];                                                \
+                    colours[i] = words[j];                                                         \
+                }                                                                                  \
             }                                                                                      \
         }                                                                                          \
         return (size_t)(next - listed);                                                            \
@@ -80,18 +99,37 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     {                                                                                              \
         km_changes *next = listed;                                                                 \
         uint64_t before = 0;                                                                       \
-        for (size_t i = 0; i < km_words(n); i++) {                                                 \
+        size_t i = 0;                                                                              \
+        for (; (i + GROUP_WORDS) * KM_WORD <= n; i += GROUP_WORDS) {                               \
+            uint64_t words[GROUP_WORDS], any = 0, all = ~UINT64_C(0);                              \
+            for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
+                words[j] = pack_##level(pixels + (i + j) * KM_WORD, KM_WORD);                      \
+                any |= words[j];                                                                   \
+                all &= words[j];                                                                   \
+            }                                                                                      \
+            if (before ? all == ~UINT64_C(0) : any == 0)                                           \
+                continue;                                                                          \
+            for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
+                uint64_t changes = words[j] ^ (words[j] << 1 | before);                            \
+                *next = (km_changes){changes, 0, (uint32_t)(i + j)};                               \
+                next += changes != 0;                                                              \
+                before = words[j] >> (KM_WORD - 1);                                                \
+            }                                                                                      \
+        }                                                                                          \
+        for (; i < km_words(n); i++) {                                                             \
             size_t left = n - i * KM_WORD;                                                         \
             uint64_t word = pack_##level(pixels + i * KM_WORD, left < KM_WORD ? left : KM_WORD);   \
             uint64_t changes = word ^ (word << 1 | before);                                        \
             if (left < KM_WORD)                                                                    \
-                changes &= (UINT64_C(1) << left) - 1;                                              \
+                changes &= km_range(0, (unsigned)left);                                            \
             *next = (km_changes){changes, 0, (uint32_t)i};                                         \
             next += changes != 0;                                                                  \
             before = word >> (KM_WORD - 1);                                                        \
         }                                                                                          \
         return (size_t)(next - listed);                                                            \
     }
+
+enum { GROUP_WORDS = 4 };
 
 #define ANY
 SCANS(scalar, ANY)

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* Bits are painted in tiles of at most this many columns. */
-enum { KM_TILE = 2048 };
+enum { KM_TILE = 512 };
 
 /* Where pixels change: 64 of them, those from column 64 * word on in row `row`. */
 typedef struct {
