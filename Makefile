@@ -47,9 +47,9 @@ build/test_core: tests/core/test_core.c $(CORE)
 # Times everything against the field; rewrites the README's table and plot.
 bench: $(VENV)/bench.stamp
 	mkdir -p build
-	$(RUN)/python -m pytest bench --benchmark-disable-gc --benchmark-warmup=on \
+	$(RUN)/python -m pytest bench --benchmark-disable-gc \
 		--benchmark-min-rounds=9 --benchmark-max-time=0.3 --benchmark-json=build/bench.json \
-		--quiet --benchmark-columns=median,iqr --benchmark-sort=median
+		--quiet --benchmark-quiet
 	$(RUN)/python -m bench.report build/bench.json
 
 $(VENV)/pip.stamp:

@@ -297,7 +297,7 @@ cdef object _run_lengths(object counts):
             run = _integer(run, f"run {at}")
             if not 0 <= run <= UINT32_MAX:
                 raise RLEError(f"run {at}: a run of {run} pixels", position=at)
-    return np.ascontiguousarray(lengths, np.uint32)
+    return np.array(lengths, np.uint32)  # a copy: nobody else can change it meanwhile
 
 
 cdef int _read_source(object rle, km_source *source, list keep) except -1:
@@ -552,6 +552,8 @@ cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
     cdef ptrdiff_t down = cnp.PyArray_STRIDE(array, axis)
     cdef const uint8_t *pixels = <const uint8_t *>cnp.PyArray_DATA(array)
     cdef _Memory memory = _new_memory(n, sizeof(uint32_t))
+    if n == 0:
+        return memory
     cdef _Memory scratch = _new_memory(
         km_scan_columns_scratch(height, width) if columns else km_scan_rows_scratch(height, width),
         sizeof(uint64_t),
@@ -655,6 +657,8 @@ cdef class Mask:
         TypeError
             If something is of the wrong type.
         """
+        if isinstance(rle, Mask):
+            return rle
         cdef km_mask c
         cdef _Memory memory = _read([rle], strict, &c, False)
         return _new_mask(&c, memory)
@@ -845,9 +849,11 @@ cdef class Mask:
     def __array__(self, dtype=None, copy=None):
         if copy is False:
             raise ValueError("a Mask holds runs; its pixels are always a new array")
-        if dtype is None or np.dtype(dtype) in (np.uint8, np.bool_):
-            return self.to_numpy(dtype=dtype or "uint8")
-        return self.to_numpy().astype(dtype)
+        if dtype is None:
+            return self.to_numpy()
+        if np.dtype(dtype) == np.bool_:
+            return self.to_numpy(dtype="bool")
+        return self.to_numpy().astype(dtype, copy=False)
 
     def to_png(self):
         """The mask as a greyscale PNG, foreground 255.
