@@ -15,7 +15,6 @@ cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -24,7 +23,10 @@ cnp.import_array()
 
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
+    bint PyUnicode_IS_ASCII(object text)
+    void *PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    unicode PyUnicode_New(Py_ssize_t length, Py_UCS4 largest)
     int64_t PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
 
@@ -67,10 +69,6 @@ cdef extern from "klingmask.h" nogil:
         uint32_t width
         uint32_t height
 
-    ctypedef struct km_measures:
-        uint64_t area
-        km_box box
-
     size_t KM_READ_SLACK
 
     ctypedef struct km_shape:
@@ -85,7 +83,8 @@ cdef extern from "klingmask.h" nogil:
     size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
     void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
     size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
-    void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels,
+    bint km_is_narrow(const km_mask *mask)
+    void km_decode_rows(const km_mask *mask, uint8_t value, bint cleared, uint8_t *pixels,
                         ptrdiff_t stride, uint64_t *scratch)
     size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
     size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
@@ -104,7 +103,8 @@ cdef extern from "klingmask.h" nogil:
     size_t km_complement(const km_mask *mask, uint32_t *runs)
     size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
-    void km_measure(const km_mask *masks, size_t n, km_measures *measures)
+    uint64_t km_area(const km_mask *mask)
+    km_box km_bounds(const km_mask *mask)
     size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
     void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
                    km_shape *shapes)
@@ -153,6 +153,12 @@ class RLEError(ValueError):
         return type(self), (self.args[0], self.position, self.index)
 
 
+# Letting go of the GIL and taking it again costs as much as so many bytes of
+# work; what is smaller is done with the GIL held.
+cdef enum:
+    SMALL = 4096
+
+
 # ---- memory ----
 
 cdef void *_allocate(size_t n, size_t item) except NULL:
@@ -166,6 +172,7 @@ cdef void *_allocate(size_t n, size_t item) except NULL:
 
 
 @cython.final
+@cython.freelist(64)
 cdef class _Memory:
     """A block that lives as long as the object."""
 
@@ -250,17 +257,23 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
 
 # ---- reading ----
 
-cdef object _integer(object value, str name):
+cdef inline object _integer(object value, str name):
     """`value` as an int; numpy integers too, bool and float not."""
-    if type(value) is int:
-        return value
+    return value if type(value) is int else _other_integer(value, name)
+
+
+cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return value.__index__()
 
 
+cdef object _too_large(object h, object w):
+    return RLEError(f"size ({h}, {w}) has {h * w} pixels; the format ends at 2**32 - 1")
+
+
 cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
-    if not isinstance(size, (list, tuple, np.ndarray)):
+    if not isinstance(size, (list, tuple, cnp.ndarray)):
         raise TypeError(f"size must be (height, width), got {size!r}")
     if len(size) != 2:
         raise RLEError(f"size must be (height, width), got {size!r}")
@@ -272,7 +285,7 @@ cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
             or <uint64_t>high * <uint64_t>wide > UINT32_MAX):  # any overflow is -1
         if h < 0 or w < 0:
             raise RLEError(f"size must not be negative, got ({h}, {w})")
-        raise RLEError(f"size ({h}, {w}) has {h * w} pixels; the format ends at 2**32 - 1")
+        raise _too_large(h, w)
     height[0] = <uint32_t>high
     width[0] = <uint32_t>wide
     return 0
@@ -300,9 +313,8 @@ cdef object _run_lengths(object counts):
     return np.array(lengths, np.uint32)  # a copy: nobody else can change it meanwhile
 
 
-cdef int _read_source(object rle, km_source *source, list keep) except -1:
-    """Points `source` at the rle's counts, which `keep` keeps alive."""
-    cdef Py_ssize_t length
+cdef object _read_source(object rle, km_source *source):
+    """Points `source` at the rle's counts, which live as long as what is returned."""
     cdef cnp.ndarray lengths
     source.chars = NULL
     source.lengths = NULL
@@ -311,8 +323,7 @@ cdef int _read_source(object rle, km_source *source, list keep) except -1:
         source.length = (<Mask>rle).c.n_runs
         source.height = (<Mask>rle).c.height
         source.width = (<Mask>rle).c.width
-        keep.append(rle)
-        return 0
+        return rle
     if not isinstance(rle, (dict, Mapping)):
         raise TypeError(
             "an rle is a dict with the keys 'size' and 'counts', or a Mask; "
@@ -327,28 +338,25 @@ cdef int _read_source(object rle, km_source *source, list keep) except -1:
         ) from None
     _read_size(size, &source.height, &source.width)
     if isinstance(counts, str):
-        if not counts.isascii():
+        if not PyUnicode_IS_ASCII(counts):
             at = next(i for i, character in enumerate(counts) if not character.isascii())
             raise RLEError(
                 f"byte {at}: the character {counts[at]!r} is outside 48..111 ('0'..'o')",
                 position=at,
             )
-        source.chars = PyUnicode_AsUTF8AndSize(counts, &length)
-        source.length = length
-        keep.append(counts)
-        return 0
+        source.chars = <const char *>PyUnicode_DATA(counts)
+        source.length = PyUnicode_GET_LENGTH(counts)
+        return counts
     if isinstance(counts, (bytearray, memoryview)):
         counts = bytes(counts)
     if isinstance(counts, bytes):
         source.chars = PyBytes_AS_STRING(counts)
         source.length = PyBytes_GET_SIZE(counts)
-        keep.append(counts)
-        return 0
+        return counts
     lengths = _run_lengths(counts)
     source.lengths = <const uint32_t *>cnp.PyArray_DATA(lengths)
     source.length = cnp.PyArray_DIM(lengths, 0)
-    keep.append(lengths)
-    return 0
+    return lengths
 
 
 cdef object _explain(const km_failure *failure, const km_source *source):
@@ -373,11 +381,28 @@ cdef object _explain(const km_failure *failure, const km_source *source):
     return RLEError(f"{unit} {failure.position}: {reason}", position=failure.position)
 
 
-cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
-    """Fills `masks` from the rles; the runs live in what is returned.
+cdef _Memory _read_one(object rle, bint strict, km_mask *mask):
+    """Fills `mask` from the rle; the runs live in what is returned."""
+    cdef km_source source
+    cdef km_failure failure
+    cdef size_t n_runs
+    cdef bint fine
+    keep = _read_source(rle, &source)
+    cdef _Memory memory = _new_memory(
+        km_read_capacity(&source) + KM_READ_SLACK, sizeof(uint32_t)
+    )
+    if source.length <= SMALL:
+        fine = km_read(&source, 1, strict, memory.runs(), &n_runs, mask, &failure)
+    else:
+        with nogil:
+            fine = km_read(&source, 1, strict, memory.runs(), &n_runs, mask, &failure)
+    if not fine:
+        raise _explain(&failure, &source)
+    return memory
 
-    In a batch, an error says which of the rles it is about.
-    """
+
+cdef _Memory _read_all(list rles, bint strict, km_mask *masks):
+    """Fills `masks` from the rles; the runs live in what is returned."""
     cdef size_t n = len(rles), i = 0, capacity = 0, n_runs = 0
     cdef km_source *sources = <km_source *>_allocate(n, sizeof(km_source))
     cdef km_failure failure
@@ -386,7 +411,7 @@ cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
     keep = []
     try:
         for rle in rles:
-            _read_source(rle, &sources[i], keep)
+            keep.append(_read_source(rle, &sources[i]))
             capacity += km_read_capacity(&sources[i])
             i += 1
         memory = _new_memory(capacity + KM_READ_SLACK, sizeof(uint32_t))
@@ -399,12 +424,8 @@ cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
         km_lay_out(masks, n, memory.runs())
         return memory
     except RLEError as error:
-        if not batch:
-            raise
         raise RLEError(f"rles[{i}]: {error}", position=error.position, index=i) from None
     except TypeError as error:
-        if not batch:
-            raise
         raise TypeError(f"rles[{i}]: {error}") from None
     finally:
         PyMem_RawFree(sources)
@@ -412,9 +433,33 @@ cdef _Memory _read(list rles, bint strict, km_mask *masks, bint batch):
 
 # ---- pixels out ----
 
-cdef int _paint(const km_mask *masks, size_t n, uint8_t value, cnp.ndarray out) except -1:
-    """Decodes into `out`, uint8 or bool of shape (h, w), or (n, h, w), any strides."""
-    if n == 0 or cnp.PyArray_SIZE(out) == 0:
+cdef void _paint_rows(const km_mask *masks, size_t n, uint8_t value, bint cleared,
+                      uint8_t *pixels, ptrdiff_t step, ptrdiff_t down,
+                      uint64_t *scratch) noexcept nogil:
+    cdef size_t i = 0
+    while i < n:
+        km_decode_rows(&masks[i], value, cleared, pixels, down, scratch)
+        pixels += step
+        i += 1
+
+
+cdef void _paint_columns(const km_mask *masks, size_t n, uint8_t value, uint8_t *pixels,
+                         ptrdiff_t step) noexcept nogil:
+    cdef size_t i = 0
+    while i < n:
+        km_decode_columns(&masks[i], value, pixels)
+        pixels += step
+        i += 1
+
+
+cdef int _paint(const km_mask *masks, size_t n, uint8_t value, bint cleared,
+                cnp.ndarray out) except -1:
+    """Decodes into `out`, uint8 or bool of shape (h, w), or (n, h, w), any strides.
+
+    `cleared` says that all of it is 0.
+    """
+    cdef size_t size = cnp.PyArray_SIZE(out)
+    if size == 0:
         return 0
     cdef int axis = cnp.PyArray_NDIM(out) - 2
     cdef ptrdiff_t step = cnp.PyArray_STRIDE(out, 0) if axis else 0
@@ -422,25 +467,24 @@ cdef int _paint(const km_mask *masks, size_t n, uint8_t value, cnp.ndarray out) 
     cdef ptrdiff_t across = cnp.PyArray_STRIDE(out, axis + 1)
     cdef uint32_t height = masks.height, width = masks.width
     cdef uint8_t *pixels = <uint8_t *>cnp.PyArray_DATA(out)
-    cdef uint64_t *scratch = NULL
-    cdef size_t i = 0
+    cdef uint64_t *scratch
     if across == 1 or width == 1:
         scratch = <uint64_t *>_allocate(km_decode_rows_scratch(height, width), sizeof(uint64_t))
-        with nogil:
-            while i < n:
-                km_decode_rows(&masks[i], value, pixels, down, scratch)
-                pixels += step
-                i += 1
+        if size <= SMALL:
+            _paint_rows(masks, n, value, cleared, pixels, step, down, scratch)
+        else:
+            with nogil:
+                _paint_rows(masks, n, value, cleared, pixels, step, down, scratch)
         PyMem_RawFree(scratch)
     elif (down == 1 or height == 1) and across == height:
-        with nogil:
-            while i < n:
-                km_decode_columns(&masks[i], value, pixels)
-                pixels += step
-                i += 1
+        if size <= SMALL:
+            _paint_columns(masks, n, value, pixels, step)
+        else:
+            with nogil:
+                _paint_columns(masks, n, value, pixels, step)
     else:
         contiguous = np.empty((<object>out).shape, out.dtype)
-        _paint(masks, n, value, contiguous)
+        _paint(masks, n, value, False, contiguous)
         out[...] = contiguous
     return 0
 
@@ -470,18 +514,29 @@ cdef int _pixel_type(object dtype) except -1:
     raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
 
 
-cdef object _new_pixels(const km_mask *masks, size_t n, bint stacked, object order, int type_):
+cdef bint _are_narrow(const km_mask *masks, size_t n) noexcept:
+    """Whether most masks leave most columns as they are: then zeros are a good start."""
+    cdef size_t i = 0, narrow = 0
+    while i < n:
+        narrow += km_is_narrow(&masks[i])
+        i += 1
+    return 2 * narrow > n
+
+
+cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
+                             bint cleared):
     """An array for the pixels of one mask, or of n stacked, each in the order."""
     cdef cnp.npy_intp[3] shape = [n, 0, 0]
-    cdef bint columns = order == "F"
-    if not columns and order != "C":
-        raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if n:
         _check_pixel_limit(masks)
         shape[1], shape[2] = masks.height, masks.width
     if not stacked:
+        if cleared:
+            return cnp.PyArray_ZEROS(2, &shape[1], type_, columns)
         return cnp.PyArray_EMPTY(2, &shape[1], type_, columns)
     if not columns:
+        if cleared:
+            return cnp.PyArray_ZEROS(3, shape, type_, False)
         return cnp.PyArray_EMPTY(3, shape, type_, False)
     shape[1], shape[2] = shape[2], shape[1]
     return cnp.PyArray_EMPTY(3, shape, type_, False).swapaxes(1, 2)
@@ -508,29 +563,57 @@ cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) ex
 cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, object dtype,
                     object value, object out):
     """The pixels of one mask, or of n stacked, in a new array or in `out`."""
+    cdef bint cleared = False, columns = order == "F"
+    cdef int level
     _require_one_size(masks, n)
+    if not columns and order != "C":
+        raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if out is None:
-        out = _new_pixels(masks, n, stacked, order, _pixel_type(dtype))
+        cleared = not columns and _are_narrow(masks, n)
+        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), cleared)
     else:
         _check_out(out, masks, n, stacked)
+    level = _check_value(value, out)
+    _paint(masks, n, level, cleared, out)
+    return out
+
+
+cdef int _check_value(object value, cnp.ndarray out) except -1:
     value = _integer(value, "value")
     if not 0 <= value <= (1 if cnp.PyArray_TYPE(out) == cnp.NPY_BOOL else 255):
         raise RLEError(f"value {value} does not fit {out.dtype}")
-    _paint(masks, n, value, out)
-    return out
+    return value
 
 
 # ---- pixels in ----
 
 cdef cnp.ndarray _foreground(object array, int ndim):
     """`array` with bytes that are non-zero for foreground, without a copy if it can be."""
-    array = np.asarray(array)
-    if cnp.PyArray_NDIM(array) != ndim:
+    cdef cnp.ndarray pixels = array if isinstance(array, cnp.ndarray) else np.asarray(array)
+    if cnp.PyArray_NDIM(pixels) != ndim:
         shape = "(height, width)" if ndim == 2 else "(n, height, width)"
-        raise RLEError(f"the array must have the shape {shape}, got {array.shape}")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"the array must be of bool, integers or floats, got {array.dtype}")
-    return array if cnp.PyArray_ITEMSIZE(array) == 1 else array.astype(bool)
+        raise RLEError(f"the array must have the shape {shape}, got {(<object>pixels).shape}")
+    cdef int type_ = cnp.PyArray_TYPE(pixels)
+    if type_ == cnp.NPY_BOOL or type_ == cnp.NPY_UINT8 or type_ == cnp.NPY_INT8:
+        return pixels
+    if pixels.dtype.kind not in "biuf":
+        raise TypeError(f"the array must be of bool, integers or floats, got {pixels.dtype}")
+    return pixels.astype(bool)
+
+
+cdef size_t _scan(const uint8_t *pixels, bint columns, ptrdiff_t down, uint32_t height,
+                  uint32_t width, uint64_t *scratch) noexcept nogil:
+    if columns:
+        return km_scan_columns(pixels, height, width, scratch)
+    return km_scan_rows(pixels, down, height, width, scratch)
+
+
+cdef void _finish_scan(bint columns, uint32_t height, uint32_t width, uint64_t *scratch,
+                       uint32_t *runs) noexcept nogil:
+    if columns:
+        km_runs_columns(scratch, height, width, runs)
+    else:
+        km_runs_rows(scratch, height, width, runs)
 
 
 cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
@@ -539,8 +622,12 @@ cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
     cdef size_t n = cnp.PyArray_DIM(array, 0) if axis else 1, i = 0
     cdef size_t used = 0, capacity = 0, n_runs
     cdef uint32_t height, width
-    _read_size(((<object>array).shape[axis], (<object>array).shape[axis + 1]), &height, &width)
-    cdef bint columns = False
+    cdef cnp.npy_intp high = cnp.PyArray_DIM(array, axis), wide = cnp.PyArray_DIM(array, axis + 1)
+    if high > UINT32_MAX or wide > UINT32_MAX or <uint64_t>high * <uint64_t>wide > UINT32_MAX:
+        raise _too_large(high, wide)
+    height = <uint32_t>high
+    width = <uint32_t>wide
+    cdef bint columns = False, small = high * wide <= SMALL
     if cnp.PyArray_SIZE(array):
         columns = (
             (cnp.PyArray_STRIDE(array, axis) == 1 or height == 1)
@@ -560,19 +647,19 @@ cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
     )
     cdef uint64_t *words = <uint64_t *>scratch.data
     while i < n:
-        with nogil:
-            if columns:
-                n_runs = km_scan_columns(pixels, height, width, words)
-            else:
-                n_runs = km_scan_rows(pixels, down, height, width, words)
+        if small:
+            n_runs = _scan(pixels, columns, down, height, width, words)
+        else:
+            with nogil:
+                n_runs = _scan(pixels, columns, down, height, width, words)
         if used + n_runs > capacity:
             capacity = max(used + n_runs, 2 * capacity)
             memory.resize(capacity, sizeof(uint32_t))
-        with nogil:
-            if columns:
-                km_runs_columns(words, height, width, memory.runs() + used)
-            else:
-                km_runs_rows(words, height, width, memory.runs() + used)
+        if small:
+            _finish_scan(columns, height, width, words, memory.runs() + used)
+        else:
+            with nogil:
+                _finish_scan(columns, height, width, words, memory.runs() + used)
         masks[i].n_runs = n_runs
         masks[i].height = height
         masks[i].width = width
@@ -603,6 +690,46 @@ cdef Mask _own(_Memory memory, size_t n_runs, uint32_t height, uint32_t width):
     c.height = height
     c.width = width
     return _new_mask(&c, memory)
+
+
+cdef object _area(const km_mask *mask):
+    cdef uint64_t area
+    if mask.n_runs <= SMALL:
+        return km_area(mask)
+    with nogil:
+        area = km_area(mask)
+    return area
+
+
+cdef tuple _bbox(const km_mask *mask):
+    cdef km_box box
+    if mask.n_runs <= SMALL:
+        box = km_bounds(mask)
+    else:
+        with nogil:
+            box = km_bounds(mask)
+    return box.x, box.y, box.width, box.height
+
+
+cdef unicode _format(const km_mask *mask):
+    """The counts text."""
+    cdef char *chars = <char *>_allocate(km_format_capacity(mask.n_runs), 1)
+    cdef size_t length
+    if mask.n_runs <= SMALL:
+        length = km_format(mask.runs, mask.n_runs, chars)
+    else:
+        with nogil:
+            length = km_format(mask.runs, mask.n_runs, chars)
+    try:
+        text = PyUnicode_New(length, 127)
+        memcpy(PyUnicode_DATA(text), chars, length)
+        return text
+    finally:
+        PyMem_RawFree(chars)
+
+
+cdef dict _to_rle(const km_mask *mask):
+    return {"size": [mask.height, mask.width], "counts": _format(mask)}
 
 
 cdef Mask _combine(km_operation operation, Mask a, Mask b):
@@ -660,8 +787,8 @@ cdef class Mask:
         if isinstance(rle, Mask):
             return rle
         cdef km_mask c
-        cdef _Memory memory = _read([rle], strict, &c, False)
-        return _new_mask(&c, memory)
+        cdef _Memory memory = _read_one(rle, strict, &c)
+        return _own(memory, c.n_runs, c.height, c.width)
 
     @staticmethod
     def from_numpy(array):
@@ -776,18 +903,12 @@ cdef class Mask:
     @property
     def area(self):
         """int: the number of foreground pixels."""
-        cdef km_measures measures
-        with nogil:
-            km_measure(&self.c, 1, &measures)
-        return measures.area
+        return _area(&self.c)
 
     @property
     def bbox(self):
         """(int, int, int, int): the bounding box (x, y, w, h), all 0 for an empty mask."""
-        cdef km_measures measures
-        with nogil:
-            km_measure(&self.c, 1, &measures)
-        return measures.box.x, measures.box.y, measures.box.width, measures.box.height
+        return _bbox(&self.c)
 
     @property
     def runs(self):
@@ -803,11 +924,7 @@ cdef class Mask:
     @property
     def counts(self):
         """str: the runs as compressed text, the same that pycocotools would write."""
-        cdef _Memory text = _new_memory(km_format_capacity(self.c.n_runs), 1)
-        cdef size_t length
-        with nogil:
-            length = km_format(self.c.runs, self.c.n_runs, <char *>text.data)
-        return PyUnicode_DecodeASCII(<char *>text.data, length, NULL)
+        return _format(&self.c)
 
     def to_rle(self):
         """The mask as ``{"size": [h, w], "counts": str}``, ready for JSON.
@@ -816,7 +933,7 @@ cdef class Mask:
         -------
         dict
         """
-        return {"size": [self.c.height, self.c.width], "counts": self.counts}
+        return _to_rle(&self.c)
 
     def to_numpy(self, order="C", dtype="uint8", value=1, out=None):
         """Decode into pixels.
@@ -956,10 +1073,6 @@ cdef class Mask:
 
 # ---- many masks ----
 
-# km_measures, as numpy sees it.
-_MEASURES = np.dtype([("area", np.uint64), ("box", np.uint32, 4)])
-
-
 cdef MaskArray _new_mask_array(size_t n):
     """A MaskArray whose masks are still to be filled in."""
     cdef MaskArray masks = MaskArray.__new__(MaskArray)
@@ -968,12 +1081,12 @@ cdef MaskArray _new_mask_array(size_t n):
     return masks
 
 
-cdef MaskArray _read_array(object rles, bint strict, bint batch):
+cdef MaskArray _read_array(object rles, bint strict):
     if isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__"):
         raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
     rles = list(rles)
     cdef MaskArray masks = _new_mask_array(len(rles))
-    masks.memory = _read(rles, strict, masks.items(), batch)
+    masks.memory = _read_all(rles, strict, masks.items())
     return masks
 
 
@@ -981,9 +1094,12 @@ cdef MaskArray _as_array(object rles, bint strict=True):
     """What the functions take: one rle, a list of them, or a MaskArray."""
     if isinstance(rles, MaskArray):
         return rles
-    if _is_single(rles):
-        return _read_array([rles], strict, False)
-    return _read_array(rles, strict, True)
+    cdef MaskArray masks
+    if not _is_single(rles):
+        return _read_array(rles, strict)
+    masks = _new_mask_array(1)
+    masks.memory = _read_one(rles, strict, masks.items())
+    return masks
 
 
 cdef bint _is_single(object rles):
@@ -1029,7 +1145,7 @@ cdef class MaskArray:
         RLEError, TypeError
             As `Mask.from_rle` does; the message says which of the rles it is.
         """
-        return rles if isinstance(rles, MaskArray) else _read_array(rles, strict, True)
+        return rles if isinstance(rles, MaskArray) else _read_array(rles, strict)
 
     @staticmethod
     def from_numpy(array):
@@ -1085,22 +1201,32 @@ cdef class MaskArray:
             i += 1
         return sizes
 
-    cdef cnp.ndarray measures(self):
-        """A km_measures for each mask."""
-        cdef cnp.ndarray table = np.empty(self.n, _MEASURES)
-        with nogil:
-            km_measure(self.items(), self.n, <km_measures *>cnp.PyArray_DATA(table))
-        return table
-
     @property
     def area(self):
         """The number of foreground pixels of each mask: (n,) int64."""
-        return self.measures()["area"].astype(np.int64)
+        areas = np.empty(self.n, np.int64)
+        cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(areas)
+        cdef size_t i = 0
+        with nogil:
+            while i < self.n:
+                row[i] = km_area(&self.items()[i])
+                i += 1
+        return areas
 
     @property
     def bbox(self):
         """The bounding box (x, y, w, h) of each mask, all 0 if empty: (n, 4) int64."""
-        return self.measures()["box"].astype(np.int64)
+        boxes = np.empty((self.n, 4), np.int64)
+        cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(boxes)
+        cdef size_t i = 0
+        cdef km_box box
+        with nogil:
+            while i < self.n:
+                box = km_bounds(&self.items()[i])
+                row[0], row[1], row[2], row[3] = box.x, box.y, box.width, box.height
+                row += 4
+                i += 1
+        return boxes
 
     def iou(self, other):
         """Intersection over union of every mask with every other.
@@ -1209,7 +1335,12 @@ cdef class MaskArray:
         -------
         list of dict
         """
-        return [mask.to_rle() for mask in self]
+        cdef size_t i = 0
+        rles = []
+        while i < self.n:
+            rles.append(_to_rle(&self.items()[i]))
+            i += 1
+        return rles
 
     def __eq__(self, other):
         if not isinstance(other, MaskArray):
@@ -1251,8 +1382,11 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
     -------
     ndarray, shape (h, w), or (n, h, w) for a list
     """
+    cdef km_mask mask
+    cdef _Memory memory
     if _is_single(rle):
-        return Mask.from_rle(rle, strict=strict).to_numpy(order, dtype, value, out)
+        memory = _read_one(rle, strict, &mask)
+        return _decode(&mask, 1, False, order, dtype, value, out)
     cdef MaskArray masks = _as_array(rle, strict)
     return masks.to_numpy(order, dtype, value, out)
 
@@ -1271,20 +1405,33 @@ def encode(array):
         ``{"size": [h, w], "counts": str}``, the counts those that pycocotools
         would write.
     """
-    array = np.asarray(array)
-    if array.ndim == 3:
-        return MaskArray.from_numpy(array).to_rles()
-    return Mask.from_numpy(array).to_rle()
+    cdef cnp.ndarray pixels = array if isinstance(array, cnp.ndarray) else np.asarray(array)
+    cdef km_mask mask
+    cdef _Memory memory
+    if cnp.PyArray_NDIM(pixels) == 3:
+        return MaskArray.from_numpy(pixels).to_rles()
+    memory = _encode(_foreground(pixels, 2), &mask)
+    return _to_rle(&mask)
 
 
 def area(rle):
     """The number of foreground pixels of one rle (int), or of each ((n,) int64)."""
-    return Mask.from_rle(rle).area if _is_single(rle) else _as_array(rle).area
+    cdef km_mask mask
+    cdef _Memory memory
+    if not _is_single(rle):
+        return _as_array(rle).area
+    memory = _read_one(rle, True, &mask)
+    return _area(&mask)
 
 
 def bbox(rle):
     """The bounding box (x, y, w, h) of one rle (tuple), or of each ((n, 4) int64)."""
-    return Mask.from_rle(rle).bbox if _is_single(rle) else _as_array(rle).bbox
+    cdef km_mask mask
+    cdef _Memory memory
+    if not _is_single(rle):
+        return _as_array(rle).bbox
+    memory = _read_one(rle, True, &mask)
+    return _bbox(&mask)
 
 
 def union(rles):

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { KM_WORD = 64 };
 
@@ -35,6 +36,30 @@ static inline unsigned km_lowest_one(uint64_t word)
     for (; !(word & 1); word >>= 1)
         n++;
     return n;
+#endif
+}
+
+/* How many bits a number that is not 0 takes. */
+static inline unsigned km_bit_length(uint64_t number)
+{
+#if defined(__GNUC__)
+    return KM_WORD - (unsigned)__builtin_clzll(number);
+#else
+    unsigned n = 0;
+    for (; number; number >>= 1)
+        n++;
+    return n;
+#endif
+}
+
+/* The bytes of a word into memory, the lowest first. */
+static inline void km_store_bytes(uint64_t word, void *memory)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(memory, &word, sizeof word);
+#else
+    for (unsigned i = 0; i < sizeof word; i++)
+        ((unsigned char *)memory)[i] = (unsigned char)(word >> (8 * i));
 #endif
 }
 

@@ -6,19 +6,12 @@
  * bit. From the fourth run on, the number is the difference to the run two
  * before.
  */
+#include "codes.h"
 #include "klingmask.h"
 #include "runs.h"
 #include "simd.h"
 
-enum {
-    OFFSET = 48,
-    GROUP_BITS = 5,
-    GROUP = 0x1f,
-    SIGN = 0x10,
-    MORE = 0x20,
-    FIRST_DELTA = 3, /* index of the first run stored as a difference */
-    MAX_GROUPS = 7   /* differences of 32-bit runs take 33 bits and a sign */
-};
+enum { FIRST_DELTA = 3 }; /* index of the first run stored as a difference */
 
 static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t value)
 {
@@ -82,20 +75,20 @@ static bool read_text(const km_source *source, bool strict, bool vectors, km_wri
             if (at == text_end)
                 return fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
             unsigned char character = (unsigned char)*at;
-            group = (unsigned)character - OFFSET;
-            if (group > (MORE | GROUP))
+            group = (unsigned)character - KM_OFFSET;
+            if (group > (KM_MORE | KM_GROUP))
                 return fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
-            if (groups == MAX_GROUPS)
+            if (groups == KM_MAX_GROUPS)
                 return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
-            number |= (int64_t)(group & GROUP) << (GROUP_BITS * groups++);
+            number |= (int64_t)(group & KM_GROUP) << (KM_GROUP_BITS * groups++);
             at++;
-        } while (group & MORE);
-        if (group & SIGN)
-            number -= INT64_C(1) << (GROUP_BITS * groups);
+        } while (group & KM_MORE);
+        if (group & KM_SIGN)
+            number -= INT64_C(1) << (KM_GROUP_BITS * groups);
         if (strict && groups > 1) {
             /* The last group says nothing if it only repeats the sign before it. */
-            unsigned sign = (unsigned)(unsigned char)at[-2] - OFFSET;
-            if (group == ((sign & SIGN) ? (unsigned)GROUP : 0u))
+            unsigned sign = (unsigned)(unsigned char)at[-2] - KM_OFFSET;
+            if (group == ((sign & KM_SIGN) ? (unsigned)KM_GROUP : 0u))
                 return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
         }
         int64_t run = number + (index >= FIRST_DELTA ? before_last : 0);
@@ -158,16 +151,10 @@ void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
 {
     char *next = text;
-    for (size_t i = 0; i < n_runs; i++) {
-        int64_t number = (int64_t)runs[i] - (i >= FIRST_DELTA ? (int64_t)runs[i - 2] : 0);
-        bool more;
-        do {
-            unsigned group = (unsigned)(number & GROUP);
-            /* Floor division: right shifts of negative numbers are not portable. */
-            number = (number - (int64_t)group) / (GROUP + 1);
-            more = number != ((group & SIGN) ? -1 : 0);
-            *next++ = (char)(OFFSET + group + (more ? MORE : 0u));
-        } while (more);
-    }
+    size_t i = 0;
+    for (; i < n_runs && i < FIRST_DELTA; i++)
+        next = km_write_code(runs[i], next);
+    if (i < n_runs)
+        next = km_simd.write_codes(runs + i, n_runs - i, next);
     return (size_t)(next - text);
 }

@@ -85,10 +85,11 @@ bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, si
 /* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
 void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);
 
-/* The most characters that `n_runs` runs can take as text. */
+/* Room for `n_runs` runs as text: at most 7 characters each, and what vectors may
+ * write past the last one. */
 static inline size_t km_format_capacity(size_t n_runs)
 {
-    return n_runs * 7;
+    return n_runs * 7 + 64;
 }
 
 /* Writes the runs as text (no terminator) and returns its length. */
@@ -100,10 +101,15 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row; `scratch` has
- * km_decode_rows_scratch() words of 64 bits. */
+ * km_decode_rows_scratch() words of 64 bits. `cleared` says that all pixels
+ * are 0 before. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
-void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels, ptrdiff_t stride,
-                    uint64_t *scratch);
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *pixels,
+                    ptrdiff_t stride, uint64_t *scratch);
+
+/* Whether the foreground spans less than half of the columns: then a cleared
+ * image saves most of the work. */
+bool km_is_narrow(const km_mask *mask);
 
 /* Encoding takes two steps, so that the caller can allocate exactly: scan
  * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns
@@ -151,18 +157,14 @@ size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 
-typedef struct {
-    uint64_t area;
-    km_box box;
-} km_measures;
+uint64_t km_area(const km_mask *mask);
+km_box km_bounds(const km_mask *mask);
 
-/* Area and bounding box of each of n masks. */
-void km_measure(const km_mask *masks, size_t n, km_measures *measures);
-
-/* A mask as IoU wants it: its bits beside its measures, if they are worth it. */
+/* A mask as IoU wants it: its measures, and its bits if they are worth it. */
 typedef struct {
     const km_mask *mask;
-    km_measures measures;
+    uint64_t area;
+    km_box box;
     const uint64_t *bits;
 } km_shape;
 

@@ -7,42 +7,40 @@
 
 #include <string.h>
 
-static km_measures measure(const km_mask *mask)
+uint64_t km_area(const km_mask *mask)
 {
-    km_measures measures = {0, {0, 0, 0, 0}};
-    uint32_t height = mask->height;
-    uint64_t top = height, bottom = 0;
-    km_pixel pixel = {0, 0};
-    if (mask->n_runs < 2)
-        return measures;
-    km_skip(&pixel, mask->runs[0], height);
-    uint32_t left = pixel.column;
-    for (size_t i = 1;;) {
-        uint64_t run = mask->runs[i++], end = pixel.row + run;
-        measures.area += run;
-        if (end <= height) {
-            top = pixel.row < top ? pixel.row : top;
-            bottom = end > bottom ? end : bottom;
-            pixel.row = end;
-        } else { /* on into the next column: touches its top and this one's bottom */
-            top = 0;
-            bottom = height;
-            pixel.column += (uint32_t)((end - 1) / height);
-            pixel.row = (end - 1) % height + 1;
-        }
-        if (i + 1 >= mask->n_runs)
-            break;
-        km_skip(&pixel, mask->runs[i++], height);
-    }
-    measures.box =
-        (km_box){left, (uint32_t)top, pixel.column - left + 1, (uint32_t)(bottom - top)};
-    return measures;
+    uint64_t area = 0;
+    for (size_t i = 1; i < mask->n_runs; i += 2)
+        area += mask->runs[i];
+    return area;
 }
 
-void km_measure(const km_mask *masks, size_t n, km_measures *measures)
+km_box km_bounds(const km_mask *mask)
 {
-    for (size_t i = 0; i < n; i++)
-        measures[i] = measure(&masks[i]);
+    uint32_t height = mask->height, left, right;
+    if (mask->n_runs < 2)
+        return (km_box){0, 0, 0, 0};
+    km_columns(mask, &left, &right);
+    uint64_t row = mask->runs[0] % height, top = height, bottom = 0;
+    for (size_t i = 1;; i += 2) {
+        uint64_t end = row + mask->runs[i];
+        if (end > height) { /* into the next column: there is no more to learn */
+            top = 0;
+            bottom = height;
+            break;
+        }
+        top = row < top ? row : top;
+        bottom = end > bottom ? end : bottom;
+        if (i + 2 >= mask->n_runs)
+            break;
+        row = end + mask->runs[i + 1];
+        if (row >= height) {
+            row -= height; /* nearly always enough */
+            if (row >= height)
+                row %= height;
+        }
+    }
+    return (km_box){left, (uint32_t)top, right - left, (uint32_t)(bottom - top)};
 }
 
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
@@ -132,7 +130,7 @@ size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
 {
     size_t words = 0;
     for (size_t i = 0; i < n; i++) {
-        km_box box = measure(&masks[i]).box;
+        km_box box = km_bounds(&masks[i]);
         if (bits_are_worth_it(&masks[i], box, others))
             words += (size_t)bits_of_box(box);
     }
@@ -169,8 +167,8 @@ static void set_bits(const km_mask *mask, km_box box, uint64_t *bits)
 void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch, km_shape *shapes)
 {
     for (size_t i = 0; i < n; i++) {
-        shapes[i] = (km_shape){&masks[i], measure(&masks[i]), NULL};
-        km_box box = shapes[i].measures.box;
+        km_box box = km_bounds(&masks[i]);
+        shapes[i] = (km_shape){&masks[i], km_area(&masks[i]), box, NULL};
         if (!bits_are_worth_it(&masks[i], box, others))
             continue;
         size_t words = (size_t)bits_of_box(box);
@@ -183,7 +181,7 @@ void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
 
 static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
 {
-    km_box p = a->measures.box, q = b->measures.box;
+    km_box p = a->box, q = b->box;
     uint32_t left = p.x > q.x ? p.x : q.x;
     uint32_t right = p.x + p.width < q.x + q.width ? p.x + p.width : q.x + q.width;
     uint32_t first = first_band(p) > first_band(q) ? first_band(p) : first_band(q);
@@ -200,12 +198,11 @@ void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double
 {
     for (size_t i = 0; i < n_a; i++)
         for (size_t j = 0; j < n_b; j++) {
-            const km_measures *of_a = &a[i].measures, *of_b = &b[j].measures;
             uint64_t shared = 0;
-            if (boxes_meet(of_a->box, of_b->box))
+            if (boxes_meet(a[i].box, b[j].box))
                 shared = a[i].bits && b[j].bits ? intersection_of_bits(&a[i], &b[j])
                                                 : intersection_area(a[i].mask, b[j].mask);
-            uint64_t together = of_a->area + of_b->area - shared;
+            uint64_t together = a[i].area + b[j].area - shared;
             *iou++ = together > 0 ? (double)shared / (double)together : 0.0;
         }
 }

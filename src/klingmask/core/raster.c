@@ -21,74 +21,54 @@ void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
         km_simd.fill(mask->runs, mask->n_runs, value, pixels);
 }
 
-enum { LINE = 64 }; /* bytes of a cache line */
+/* The part of the image that is painted: the columns left to right - 1, each row
+ * of them in `words` words of bits, of which the first `skip` bits are left out. */
+typedef struct {
+    uint32_t left, right, skip;
+    size_t words;
+    uint64_t *changes;
+    uint64_t top, bottom; /* the rows that have foreground, as far as is known */
+} km_window;
 
-/* Rows are decoded in tiles: the bits of a tile's rows fit the second-level cache. */
-static inline size_t tile_words(uint32_t columns)
-{
-    return km_words(columns < KM_TILE ? columns : KM_TILE);
-}
+enum { LINE = 64 }; /* bytes of a cache line */
 
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
 {
-    return height * tile_words(width);
+    return height * km_words((uint64_t)width + LINE);
 }
 
-/* The columns left to right - 1, and their rows of `words` words of bits. */
-typedef struct {
-    uint32_t left, right;
-    size_t words;
-    uint64_t *changes;
-    uint64_t top, bottom; /* the rows that have foreground, so far */
-} km_tile;
-
-static inline void change(km_tile *tile, uint64_t row, uint32_t column)
+static inline void change(km_window *window, uint64_t row, uint32_t column)
 {
-    uint32_t x = column - tile->left;
-    tile->changes[row * tile->words + x / KM_WORD] ^= UINT64_C(1) << x % KM_WORD;
+    uint32_t bit = column - window->left + window->skip;
+    window->changes[row * window->words + bit / KM_WORD] ^= UINT64_C(1) << bit % KM_WORD;
 }
 
-/* Where the walk through the runs stands: at a run of foreground. */
-typedef struct {
-    size_t index;
-    km_pixel first;
-} km_cursor;
-
-/* Marks the pixels of the tile that differ from the one above. Every column
- * starts from background: one that the run above it enters begins with a change. */
-static void mark_changes(const km_mask *mask, km_cursor *cursor, km_tile *tile)
+/* Marks the pixels that differ from the one above. Every column starts from
+ * background: one that the run above it enters begins with a change. */
+static void mark_changes(const km_mask *mask, km_window *window)
 {
     uint32_t height = mask->height;
-    while (cursor->index < mask->n_runs && cursor->first.column < tile->right) {
-        uint64_t end = cursor->first.row + mask->runs[cursor->index];
+    uint64_t top = height, bottom = 0;
+    km_pixel pixel = {0, 0};
+    for (size_t i = 1; i < mask->n_runs; i += 2) {
+        km_skip(&pixel, mask->runs[i - 1], height);
+        uint64_t end = pixel.row + mask->runs[i];
+        change(window, pixel.row, pixel.column);
         if (end <= height) {
-            change(tile, cursor->first.row, cursor->first.column);
-            if (end < height)
-                change(tile, end, cursor->first.column);
-            tile->top = cursor->first.row < tile->top ? cursor->first.row : tile->top;
-            tile->bottom = end > tile->bottom ? end : tile->bottom;
-            cursor->first.row = end;
+            top = pixel.row < top ? pixel.row : top;
+            bottom = end > bottom ? end : bottom;
         } else {
-            tile->top = 0;
-            tile->bottom = height;
-            if (cursor->first.column >= tile->left)
-                change(tile, cursor->first.row, cursor->first.column);
-            uint64_t last = cursor->first.column + (end - 1) / height; /* column and row of the */
-            uint64_t bottom = (end - 1) % height + 1;            /* last pixel, plus one */
-            uint64_t column = cursor->first.column + UINT64_C(1);
-            column = column > tile->left ? column : tile->left;
-            for (; column <= last && column < tile->right; column++)
-                change(tile, 0, (uint32_t)column);
-            if (last >= tile->right)
-                return; /* the next tile has more of this run */
-            if (bottom < height)
-                change(tile, bottom, (uint32_t)last);
-            cursor->first.column = (uint32_t)last;
-            cursor->first.row = bottom;
+            top = 0;
+            bottom = height;
+            for (; end > height; end -= height)
+                change(window, 0, ++pixel.column);
         }
-        if (++cursor->index < mask->n_runs)
-            km_skip(&cursor->first, mask->runs[cursor->index++], height);
+        if (end < height)
+            change(window, end, pixel.column);
+        pixel.row = end;
     }
+    window->top = top;
+    window->bottom = bottom;
 }
 
 /* Background all over. */
@@ -102,44 +82,48 @@ static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t w
         memset(pixels + (ptrdiff_t)y * stride, 0, width);
 }
 
-void km_decode_rows(const km_mask *mask, uint8_t value, uint8_t *pixels, ptrdiff_t stride,
-                    uint64_t *scratch)
+bool km_is_narrow(const km_mask *mask)
 {
-    uint32_t height = mask->height, width = mask->width;
+    uint32_t left, right;
+    if (mask->n_runs < 2)
+        return true;
+    km_columns(mask, &left, &right);
+    return right - left <= mask->width / 2;
+}
+
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *pixels,
+                    ptrdiff_t stride, uint64_t *scratch)
+{
+    uint32_t height = mask->height, width = mask->width, left, right;
     if (height == 0 || width == 0)
         return;
-    if (mask->n_runs < 2) {
+    bool narrow = cleared || km_is_narrow(mask);
+    if (narrow && !cleared)
         clear(pixels, stride, height, width);
+    if (mask->n_runs < 2)
         return;
+    km_columns(mask, &left, &right);
+    km_window window = {0, narrow ? right : width, 0, 0, scratch, 0, 0};
+    /* Vectors are stored fastest where they do not cross cache lines. Where all
+     * rows start alike, words of bits start where lines do. */
+    uint32_t past = stride % LINE == 0 ? (uint32_t)((uintptr_t)pixels % LINE) : 0;
+    uint32_t in_line = (left + past) % LINE;
+    if (narrow && in_line <= left)
+        window.left = left - in_line;
+    else
+        window.skip = past;
+    uint32_t columns = window.right - window.left;
+    window.words = km_words((uint64_t)columns + window.skip);
+    memset(scratch, 0, height * window.words * sizeof *scratch);
+    mark_changes(mask, &window);
+    if (!narrow) {
+        clear(pixels, stride, (uint32_t)window.top, width);
+        clear(pixels + (ptrdiff_t)window.bottom * stride, stride,
+              height - (uint32_t)window.bottom, width);
     }
-    /* A mask in less than half of the columns is painted on a cleared image. */
-    uint64_t end = km_pixels(mask) - (mask->n_runs % 2 ? mask->runs[mask->n_runs - 1] : 0);
-    uint32_t first = mask->runs[0] / height, last = (uint32_t)((end - 1) / height);
-    bool narrow = last - first < width / 2;
-    if (narrow)
-        clear(pixels, stride, height, width);
-    uint32_t right = narrow ? last + 1 : width;
-    km_cursor cursor = {1, {first, mask->runs[0] % height}};
-    /* Vectors are stored fastest where they do not cross cache lines. If all
-     * rows start alike, `skew` columns in a line begins; so do the tiles then. */
-    uint32_t skew = stride % LINE == 0 ? (uint32_t)(-(uintptr_t)pixels % LINE) : 0;
-    uint32_t past = narrow ? (first + LINE - skew) % LINE : first;
-    for (uint32_t left = first > past ? first - past : 0; left < right;) {
-        uint32_t columns = left == 0 && skew > 0 ? skew : KM_TILE;
-        km_tile tile = {left, right - left > columns ? left + columns : right, 0, scratch, height, 0};
-        tile.words = tile_words(tile.right - left);
-        memset(scratch, 0, height * tile.words * sizeof *scratch);
-        mark_changes(mask, &cursor, &tile);
-        if (!narrow) {
-            tile.top = 0;
-            tile.bottom = height;
-        }
-        if (tile.top < tile.bottom)
-            km_simd.paint(scratch + tile.top * tile.words, (size_t)(tile.bottom - tile.top),
-                          tile.right - left, value,
-                          pixels + (ptrdiff_t)tile.top * stride + left, stride);
-        left = tile.right;
-    }
+    km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
+                  columns, window.skip, value,
+                  pixels + (ptrdiff_t)window.top * stride + window.left, stride);
 }
 
 /* ---- pixels -> runs ---- */

@@ -2,8 +2,7 @@
 #ifndef KLINGMASK_RUNS_H
 #define KLINGMASK_RUNS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "klingmask.h"
 
 /* Appends runs of either colour so that what is written is canonical:
  * neighbours of one colour merge and empty runs vanish. */
@@ -28,6 +27,14 @@ static inline void km_write(km_writer *writer, unsigned colour, uint32_t length)
         writer->runs[writer->n - 1] += length;
     else
         writer->runs[writer->n++] = length;
+}
+
+/* The columns with foreground: left to right - 1. There are some. */
+static inline void km_columns(const km_mask *mask, uint32_t *left, uint32_t *right)
+{
+    uint64_t end = km_pixels(mask) - (mask->n_runs % 2 ? mask->runs[mask->n_runs - 1] : 0);
+    *left = mask->runs[0] / mask->height;
+    *right = (uint32_t)((end - 1) / mask->height) + 1;
 }
 
 /* A pixel on the way down the columns; row = height is the end of its column. */

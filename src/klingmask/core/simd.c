@@ -1,6 +1,8 @@
 /* Vector variants of the inner loops; see simd.h for what each one does. */
 #include "simd.h"
 
+#include "codes.h"
+
 #include <string.h>
 
 #if defined(__GNUC__) && defined(__x86_64__)
@@ -35,12 +37,6 @@ static inline void unpack8(uint64_t bits, uint8_t value, uint8_t *pixels)
     uint64_t eight = (((one_each + LOW7) >> 7) & ONES) * value;
     for (unsigned i = 0; i < 8; i++)
         pixels[i] = (uint8_t)(eight >> (8 * i));
-}
-
-static inline void unpack_tail(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
-{
-    for (size_t i = 0; i < n; i++)
-        pixels[i] = (word >> i) & 1 ? value : 0;
 }
 
 /* n <= 64 pixels become a word of bits, the rest 0. */
@@ -134,28 +130,51 @@ enum { GROUP_WORDS = 4 };
 #define ANY
 SCANS(scalar, ANY)
 
-/* The colours of a row's pixels, one word after the other. Rows are painted in
- * tiles of at most this many words, which the caller sees to. */
-enum { COLOUR_WORDS = KM_TILE / KM_WORD };
-
-static void paint_scalar(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
-                         uint8_t *pixels, ptrdiff_t stride)
-{
-    uint64_t colours[COLOUR_WORDS] = {0};
-    for (size_t y = 0; y < rows; y++) {
-        uint8_t *row = pixels + (ptrdiff_t)y * stride;
-        size_t i = 0;
-        for (; i < columns / KM_WORD; i++, row += KM_WORD) {
-            uint64_t word = colours[i] ^= *changes++;
-            for (unsigned j = 0; j < KM_WORD; j += 8)
-                unpack8(word >> j, value, row + j);
-        }
-        if (columns % KM_WORD) {
-            colours[i] ^= *changes++;
-            unpack_tail(colours[i], columns % KM_WORD, value, row);
-        }
+/* Painting, over any expand, which turns a word of bits into 64 pixels, and
+ * expand_some, which writes fewer. Rows of 64 pixels or more have no rest: the
+ * vectors of their two ends overlap the others, and all agree. */
+#define PAINT(level, target)                                                                       \
+    target static void paint_##level(uint64_t *changes, size_t rows, size_t columns,               \
+                                     unsigned skip, uint8_t value, uint8_t *pixels,                \
+                                     ptrdiff_t stride)                                             \
+    {                                                                                              \
+        size_t words = km_words(skip + columns), full = (skip + columns) / KM_WORD;                \
+        unsigned tail = (skip + columns) % KM_WORD;                                                \
+        uint64_t *colours = changes;                                                               \
+        for (size_t y = 0; y < rows; y++, colours += words, pixels += stride) {                    \
+            for (size_t i = 0; y > 0 && i < words; i++)                                            \
+                colours[i] ^= colours[(ptrdiff_t)i - (ptrdiff_t)words];                            \
+            uint64_t first = colours[0] >> skip;                                                   \
+            if (skip > 0 && words > 1)                                                             \
+                first |= colours[1] << (KM_WORD - skip);                                           \
+            if (columns < KM_WORD) {                                                               \
+                expand_some_##level(first, columns, value, pixels);                                \
+                continue;                                                                          \
+            }                                                                                      \
+            expand_##level(first, value, pixels);                                                  \
+            for (size_t i = 1; i < full; i++)                                                      \
+                expand_##level(colours[i], value, pixels + i * KM_WORD - skip);                    \
+            if (tail > 0)                                                                          \
+                expand_##level(colours[words - 1] << (KM_WORD - tail) |                            \
+                                   colours[words - 2] >> tail,                                     \
+                               value, pixels + columns - KM_WORD);                                 \
+        }                                                                                          \
     }
+
+static inline void expand_scalar(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    for (unsigned i = 0; i < KM_WORD; i += 8)
+        unpack8(word >> i, value, pixels + i);
 }
+
+static inline void expand_some_scalar(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
+{
+    uint8_t all[KM_WORD];
+    expand_scalar(word, value, all);
+    memcpy(pixels, all, n);
+}
+
+PAINT(scalar, ANY)
 
 static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
 {
@@ -173,15 +192,21 @@ static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t
     return count;
 }
 
+static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
+{
+    for (size_t i = 0; i < n; i++)
+        text = km_write_code((uint64_t)runs[i] - runs[(ptrdiff_t)i - 2], text);
+    return text;
+}
+
 /* Reading code by code is in counts.c. */
 #define SCALAR                                                                                     \
     {                                                                                              \
-        "scalar", scan_rows_scalar, scan_line_scalar, paint_scalar, fill_scalar, NULL, count_shared_scalar                \
+        "scalar", scan_rows_scalar, scan_line_scalar, paint_scalar, fill_scalar, NULL,             \
+            write_codes_scalar, count_shared_scalar                                                \
     }
 
-/* What the vector variants of read_codes share: characters are 48 + group, and
- * bit 5 of the group says that more follow (see counts.c). */
-enum { OFFSET = 48, GROUP = 31, MORE = 32, LARGEST_RUN = 1 << 30 };
+enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
 
 #if X86
 
@@ -205,7 +230,7 @@ SCANS(avx2, AVX2)
 
 /* 32 pixels of 32 bits: each byte of the bits goes to eight bytes, each of
  * which looks at one bit. */
-AVX2 static inline void paint32_avx2(uint32_t bits, __m256i value, uint8_t *pixels)
+AVX2 static inline void expand32_avx2(uint32_t bits, __m256i value, uint8_t *pixels)
 {
     __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
                                       2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
@@ -215,45 +240,46 @@ AVX2 static inline void paint32_avx2(uint32_t bits, __m256i value, uint8_t *pixe
     _mm256_storeu_si256((__m256i *)pixels, _mm256_and_si256(set, value));
 }
 
-AVX2 static void paint_avx2(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
-                            uint8_t *pixels, ptrdiff_t stride)
+AVX2 static inline void expand_avx2(uint64_t word, uint8_t value, uint8_t *pixels)
 {
-    uint64_t colours[COLOUR_WORDS] = {0};
     __m256i values = _mm256_set1_epi8((char)value);
-    size_t tail = columns % KM_WORD;
-    for (size_t y = 0; y < rows; y++) {
-        uint8_t *row = pixels + (ptrdiff_t)y * stride;
-        size_t i = 0;
-        for (; i < columns / KM_WORD; i++, row += KM_WORD) {
-            uint64_t word = colours[i] ^= *changes++;
-            paint32_avx2((uint32_t)word, values, row);
-            paint32_avx2((uint32_t)(word >> 32), values, row + 32);
-        }
-        if (tail) {
-            uint64_t word = colours[i] ^= *changes++;
-            uint8_t last[KM_WORD];
-            paint32_avx2((uint32_t)word, values, last);
-            paint32_avx2((uint32_t)(word >> 32), values, last + 32);
-            memcpy(row, last, tail);
-        }
-    }
+    expand32_avx2((uint32_t)word, values, pixels);
+    expand32_avx2((uint32_t)(word >> 32), values, pixels + 32);
 }
 
-/* For a mask of eight: a shuffle that moves the 16-bit lanes set in it to the
- * front, in order. Filled by km_simd_select. */
-static uint8_t gather_lanes[256][16];
-
-static void fill_gather_lanes(void)
+AVX2 static inline void expand_some_avx2(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
 {
-    for (unsigned mask = 0; mask < 256; mask++) {
-        unsigned n = 0;
+    uint8_t all[KM_WORD];
+    expand_avx2(word, value, all);
+    memcpy(pixels, all, n);
+}
+
+PAINT(avx2, AVX2)
+
+/* Shuffles that move what is wanted to the front, in order; filled once by
+ * km_simd_select. gather_lanes: the 16-bit lanes set in a mask of eight.
+ * gather_codes: of four lanes of 32 bits the first bytes, one more than the two
+ * bits say of which bit 4 + i and bit i are the index's. */
+static uint8_t gather_lanes[256][16], gather_codes[256][16];
+
+static void fill_tables(void)
+{
+    for (unsigned index = 0; index < 256; index++) {
+        unsigned n = 0, m = 0;
         for (unsigned lane = 0; lane < 8; lane++)
-            if (mask >> lane & 1) {
-                gather_lanes[mask][n++] = (uint8_t)(2 * lane);
-                gather_lanes[mask][n++] = (uint8_t)(2 * lane + 1);
+            if (index >> lane & 1) {
+                gather_lanes[index][n++] = (uint8_t)(2 * lane);
+                gather_lanes[index][n++] = (uint8_t)(2 * lane + 1);
             }
         while (n < 16)
-            gather_lanes[mask][n++] = 0x80; /* zero */
+            gather_lanes[index][n++] = 0x80; /* zero */
+        for (unsigned lane = 0; lane < 4; lane++) {
+            unsigned bytes = 1 + (index >> lane & 1) + 2 * (index >> (4 + lane) & 1);
+            for (unsigned byte = 0; byte < bytes; byte++)
+                gather_codes[index][m++] = (uint8_t)(4 * lane + byte);
+        }
+        while (m < 16)
+            gather_codes[index][m++] = 0x80;
     }
 }
 
@@ -289,69 +315,66 @@ AVX2 static inline bool runs8_avx2(__m128i differences, unsigned n, __m256i *pai
     return !_mm256_testz_si256(wrong, wrong);
 }
 
+/* The text is taken 16 characters at a time, wherever codes start and end. A code
+ * is read at its last character, from that and up to two before it. */
 AVX2 static void read_codes_avx2(km_codes *codes)
 {
-    const char *at = codes->at;
+    enum { STEP = 16 };
+    const char *at = codes->at, *end = codes->end;
     uint32_t *runs = codes->runs;
+    uint64_t history = 0; /* bit 63: whether the code goes on after the last character */
     __m256i sum = _mm256_setzero_si256();
     long long two;
     memcpy(&two, runs - 2, sizeof two);
     __m256i pair = _mm256_set1_epi64x(two);
-    const __m128i offset = _mm_set1_epi8(OFFSET), group = _mm_set1_epi8(GROUP);
-    while (codes->end > at) {
-        /* The last characters are read from where nothing but zeros follow. */
+    const __m128i offset = _mm_set1_epi8(KM_OFFSET), group = _mm_set1_epi8(KM_GROUP);
+    const __m128i sign = _mm_set1_epi8(KM_SIGN);
+    if ((end[-1] - KM_OFFSET) & KM_MORE)
+        codes->odd = true;
+    while (at < end && !codes->odd) {
+        /* After the last character come zeros, which are read, but do not count. */
+        char tail[2 + STEP];
         const char *from = at;
-        char tail[16 + 2];
-        unsigned length = 16;
-        if (codes->end - at < 16 + 2) {
-            size_t left = (size_t)(codes->end - at);
-            memset(tail, OFFSET, sizeof tail);
-            memcpy(tail, at, left);
-            from = tail;
-            length = left < 16 ? (unsigned)left : 16;
+        unsigned length = STEP;
+        if (end - at < STEP) {
+            length = (unsigned)(end - at);
+            memset(tail, KM_OFFSET, sizeof tail);
+            memcpy(tail, at - 2, 2 + length);
+            from = tail + 2;
         }
-        /* The groups of 16 characters, and of those one and two further on. */
         __m128i c0 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)from), offset);
-        __m128i c1 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from + 1)), offset);
-        __m128i c2 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from + 2)), offset);
-        __m128i over = _mm_and_si128(c0, _mm_set1_epi8((char)~(MORE | GROUP)));
-        if (!_mm_testz_si128(over, over)) {
-            codes->odd = true;
-            return;
-        }
-        __m128i second = _mm_cmpgt_epi8(c0, group); /* a code goes on after here */
-        __m128i third = _mm_and_si128(second, _mm_cmpgt_epi8(c1, group));
-        uint32_t more = (uint32_t)_mm_movemask_epi8(second);
-        uint32_t four = more & more >> 1 & more >> 2;
-        uint32_t ends = _bzhi_u32(~more, length);
-        /* Whole codes only, and none before a code of four or more. */
-        unsigned usable = 32 - (unsigned)_lzcnt_u32(ends);
-        unsigned limit = (unsigned)_tzcnt_u32(four); /* 32 if there is none */
-        usable = usable < limit ? usable : limit;
-        if (usable == 0)
+        __m128i c1 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 1)), offset);
+        __m128i c2 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 2)), offset);
+        __m128i over = _mm_and_si128(c0, _mm_set1_epi8((char)~(KM_MORE | KM_GROUP)));
+        codes->odd = !_mm_testz_si128(over, over);
+        uint32_t more = (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(c0, group));
+        history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
+        /* Characters with three before them in their code are for another way. */
+        uint32_t fourth = (uint32_t)((history << 1 & history << 2 & history << 3) >> (KM_WORD - STEP));
+        unsigned limit = (unsigned)_tzcnt_u32(fourth); /* 32 if there is none */
+        uint32_t ends = _bzhi_u32(_bzhi_u32(~more, length), limit);
+        if (_mm_popcnt_u32(ends) < 2) {
+            history <<= STEP;
             break;
-        uint32_t starts = _bzhi_u32(~(more << 1), usable);
-        /* Every character's code, should one start there: 16-bit lanes. */
-        __m256i is2 = _mm256_cvtepi8_epi16(second), is3 = _mm256_cvtepi8_epi16(third);
-        __m256i g0 = _mm256_cvtepu8_epi16(_mm_and_si128(c0, group));
-        __m256i g1 = _mm256_and_si256(_mm256_cvtepu8_epi16(_mm_and_si128(c1, group)), is2);
-        __m256i g2 = _mm256_and_si256(_mm256_cvtepu8_epi16(_mm_and_si128(c2, group)), is3);
-        __m256i number = _mm256_or_si256(
-            g0, _mm256_or_si256(_mm256_slli_epi16(g1, 5), _mm256_slli_epi16(g2, 10)));
-        __m256i sign = _mm256_blendv_epi8(
-            _mm256_blendv_epi8(_mm256_set1_epi16(1 << 4), _mm256_set1_epi16(1 << 9), is2),
-            _mm256_set1_epi16(1 << 14), is3);
-        number = _mm256_sub_epi16(_mm256_xor_si256(number, sign), sign);
+        }
+        /* Every character's number, should a code end there: 16-bit lanes. */
+        __m128i go_on1 = _mm_cmpgt_epi8(c1, group);
+        __m128i go_on2 = _mm_and_si128(go_on1, _mm_cmpgt_epi8(c2, group));
+        __m256i is2 = _mm256_cvtepi8_epi16(go_on1), is3 = _mm256_cvtepi8_epi16(go_on2);
+        __m256i g0 = _mm256_cvtepi8_epi16(
+            _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(c0, group), sign), sign));
+        __m256i g1 = _mm256_cvtepu8_epi16(_mm_and_si128(c1, group));
+        __m256i g2 = _mm256_cvtepu8_epi16(_mm_and_si128(c2, group));
+        __m256i number = _mm256_blendv_epi8(g0, _mm256_or_si256(_mm256_slli_epi16(g0, 5), g1), is2);
+        number = _mm256_blendv_epi8(number, _mm256_or_si256(_mm256_slli_epi16(number, 5), g2), is3);
         /* A last group that only repeats the sign before it makes a code too long. */
-        __m256i last = _mm256_blendv_epi8(g1, g2, is3), before = _mm256_blendv_epi8(g0, g1, is3);
-        __m256i rest = _mm256_and_si256(_mm256_add_epi16(last, _mm256_srli_epi16(before, 4)),
-                                        _mm256_set1_epi16(GROUP));
+        __m256i rest = _mm256_add_epi16(g0, _mm256_srli_epi16(g1, 4));
         __m256i idle =
             _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
         __m128i idle_bytes =
             _mm_packs_epi16(_mm256_castsi256_si128(idle), _mm256_extracti128_si256(idle, 1));
-        bool wrong = ((uint32_t)_mm_movemask_epi8(idle_bytes) & starts) != 0;
-        uint32_t low = starts & 0xff, high = starts >> 8;
+        codes->odd |= ((uint32_t)_mm_movemask_epi8(idle_bytes) & ends) != 0;
+        uint32_t low = ends & 0xff, high = ends >> 8;
         unsigned n_low = (unsigned)_mm_popcnt_u32(low), n_high = (unsigned)_mm_popcnt_u32(high);
         __m128i low_numbers =
             _mm_shuffle_epi8(_mm256_castsi256_si128(number),
@@ -359,21 +382,64 @@ AVX2 static void read_codes_avx2(km_codes *codes)
         __m128i high_numbers =
             _mm_shuffle_epi8(_mm256_extracti128_si256(number, 1),
                              _mm_loadu_si128((const __m128i *)gather_lanes[high]));
-        wrong |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
+        codes->odd |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
         runs += n_low;
-        wrong |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
+        codes->odd |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
         runs += n_high;
-        if (wrong) {
-            codes->odd = true;
-            return;
+        at += length;
+        if (limit < length) { /* back to the start of the long code */
+            at -= length - limit + 3;
+            history = 0;
+            break;
         }
-        at += usable;
     }
     uint64_t sums[4];
     _mm256_storeu_si256((__m256i *)sums, sum);
     codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
-    codes->at = at;
+    codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
+}
+
+/* Eight differences at a time, of up to four characters each: those of 20 bits
+ * and the sign. */
+AVX2 static char *write_codes_avx2(const uint32_t *runs, size_t n, char *text)
+{
+    const __m256i sign = _mm256_set1_epi32(INT32_MIN);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256i now = _mm256_loadu_si256((const __m256i *)(runs + i));
+        __m256i before = _mm256_loadu_si256((const __m256i *)(runs + i - 2));
+        __m256i x = _mm256_sub_epi32(now, before);
+        __m256i size = _mm256_xor_si256(x, _mm256_srai_epi32(x, 31));
+        __m256i beyond = _mm256_cmpgt_epi32(size, _mm256_set1_epi32((1 << 19) - 1));
+        beyond = _mm256_or_si256(_mm256_or_si256(now, before), beyond);
+        if (!_mm256_testz_si256(beyond, sign)) {
+            text = write_codes_scalar(runs + i, 8, text);
+            continue;
+        }
+        __m256i two = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(15));
+        __m256i three = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(511));
+        __m256i four = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(16383));
+        __m256i characters = _mm256_and_si256(x, _mm256_set1_epi32(KM_GROUP));
+        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 3), _mm256_set1_epi32(KM_GROUP << 8)));
+        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 6), _mm256_set1_epi32(KM_GROUP << 16)));
+        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 9), _mm256_set1_epi32(KM_GROUP << 24)));
+        __m256i more = _mm256_and_si256(two, _mm256_set1_epi32(KM_MORE));
+        more = _mm256_or_si256(more, _mm256_and_si256(three, _mm256_set1_epi32(KM_MORE << 8)));
+        more = _mm256_or_si256(more, _mm256_and_si256(four, _mm256_set1_epi32(KM_MORE << 16)));
+        characters = _mm256_add_epi8(_mm256_add_epi8(characters, more), _mm256_set1_epi8(KM_OFFSET));
+        __m256i odd = _mm256_xor_si256(two, _mm256_xor_si256(three, four));
+        unsigned low = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(odd));
+        unsigned high = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(three));
+        for (unsigned half = 0; half < 2; half++, low >>= 4, high >>= 4) {
+            unsigned index = (high & 15) << 4 | (low & 15);
+            __m128i lanes = half ? _mm256_extracti128_si256(characters, 1) : _mm256_castsi256_si128(characters);
+            __m128i gather = _mm_loadu_si128((const __m128i *)gather_codes[index]);
+            _mm_storeu_si128((__m128i *)text, _mm_shuffle_epi8(lanes, gather));
+            text += 4 + _mm_popcnt_u32(index) + _mm_popcnt_u32(index >> 4);
+        }
+    }
+    return write_codes_scalar(runs + i, n - i, text);
 }
 
 /* Each run is written in whole vectors; what is too much of it, the next runs
@@ -423,7 +489,8 @@ AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, siz
 }
 
 static const km_kernels avx2 = {
-    "avx2", scan_rows_avx2, scan_line_avx2, paint_avx2, fill_avx2, read_codes_avx2, count_shared_avx2,
+    "avx2", scan_rows_avx2, scan_line_avx2, paint_avx2, fill_avx2, read_codes_avx2, write_codes_avx2,
+    count_shared_avx2,
 };
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
@@ -440,22 +507,19 @@ AVX512 static inline uint64_t pack_avx512(const uint8_t *pixels, size_t n)
 
 SCANS(avx512, AVX512)
 
-AVX512 static void paint_avx512(const uint64_t *changes, size_t rows, size_t columns,
-                                uint8_t value, uint8_t *pixels, ptrdiff_t stride)
+AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
-    uint64_t colours[COLOUR_WORDS] = {0};
-    __m512i values = _mm512_set1_epi8((char)value);
-    size_t full = columns / KM_WORD, tail = columns % KM_WORD;
-    __mmask64 kept = _bzhi_u64(~UINT64_C(0), (unsigned)tail);
-    for (size_t y = 0; y < rows; y++) {
-        uint8_t *row = pixels + (ptrdiff_t)y * stride;
-        for (size_t i = 0; i < full; i++, row += KM_WORD)
-            _mm512_storeu_si512(row, _mm512_maskz_mov_epi8(colours[i] ^= *changes++, values));
-        if (tail)
-            _mm512_mask_storeu_epi8(
-                row, kept, _mm512_maskz_mov_epi8(colours[full] ^= *changes++, values));
-    }
+    _mm512_storeu_si512(pixels, _mm512_maskz_set1_epi8(word, (char)value));
 }
+
+AVX512 static inline void expand_some_avx512(uint64_t word, size_t n, uint8_t value,
+                                             uint8_t *pixels)
+{
+    _mm512_mask_storeu_epi8(pixels, _bzhi_u64(~UINT64_C(0), (unsigned)n),
+                            _mm512_maskz_set1_epi8(word, (char)value));
+}
+
+PAINT(avx512, AVX512)
 
 /* As runs8_avx2, for 16. */
 AVX512 static inline __m512i running_pairs_avx512(__m256i differences)
@@ -479,58 +543,54 @@ AVX512 static inline __m512i sum_pairs_avx512(__m512i sum, __m512i x)
     return _mm512_add_epi64(sum, _mm512_add_epi64(even, _mm512_srli_epi64(x, 32)));
 }
 
+/* As read_codes_avx2, 32 characters at a time. */
 AVX512 static void read_codes_avx512(km_codes *codes)
 {
-    const char *at = codes->at;
+    enum { STEP = 32 };
+    const char *at = codes->at, *end = codes->end;
     uint32_t *runs = codes->runs;
+    uint64_t history = 0;
     long long two;
     memcpy(&two, runs - 2, sizeof two);
     __m512i sum = _mm512_setzero_si512(), pair = _mm512_set1_epi64(two);
     const __m512i parity = _mm512_and_si512(
         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
         _mm512_set1_epi32(1));
-    const __m256i offset = _mm256_set1_epi8(OFFSET), group = _mm256_set1_epi8(GROUP);
-    while (codes->end > at) {
-        /* As in read_codes_avx2, 32 characters at a time. */
-        size_t left = (size_t)(codes->end - at);
-        unsigned length = left < 32 ? (unsigned)left : 32;
-        __mmask64 here = _bzhi_u64(~UINT64_C(0), left < 34 ? (unsigned)left : 34);
-        __m256i c0 = _mm256_maskz_sub_epi8(
-            (__mmask32)here, _mm256_maskz_loadu_epi8((__mmask32)here, at), offset);
-        __m256i c1 = _mm256_maskz_sub_epi8(
-            (__mmask32)(here >> 1), _mm256_maskz_loadu_epi8((__mmask32)(here >> 1), at + 1), offset);
-        __m256i c2 = _mm256_maskz_sub_epi8(
-            (__mmask32)(here >> 2), _mm256_maskz_loadu_epi8((__mmask32)(here >> 2), at + 2), offset);
-        if (_mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(MORE | GROUP)))) {
-            codes->odd = true;
-            return;
-        }
-        __mmask32 more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(MORE));
-        __mmask32 third = more & _mm256_test_epi8_mask(c1, _mm256_set1_epi8(MORE));
-        uint32_t four = more & more >> 1 & more >> 2;
-        unsigned usable = 32 - (unsigned)_lzcnt_u32(_bzhi_u32(~more, length));
-        unsigned limit = (unsigned)_tzcnt_u32(four); /* 32 if there is none */
-        usable = usable < limit ? usable : limit;
-        uint32_t starts = _bzhi_u32(~(more << 1), usable);
-        unsigned n = (unsigned)_mm_popcnt_u32(starts);
-        if (n < 2)
+    const __m256i offset = _mm256_set1_epi8(KM_OFFSET), group = _mm256_set1_epi8(KM_GROUP);
+    const __m256i sign = _mm256_set1_epi8(KM_SIGN);
+    if ((end[-1] - KM_OFFSET) & KM_MORE)
+        codes->odd = true;
+    while (at < end && !codes->odd) {
+        unsigned length = end - at < STEP ? (unsigned)(end - at) : STEP;
+        __mmask32 here = _bzhi_u32(UINT32_MAX, length);
+        __m256i c0 = _mm256_maskz_sub_epi8(here, _mm256_maskz_loadu_epi8(here, at), offset);
+        __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 1), offset);
+        __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 2), offset);
+        codes->odd = _mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) != 0;
+        uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
+        history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
+        __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - STEP));
+        __mmask32 third = second & (__mmask32)(history << 2 >> (KM_WORD - STEP));
+        uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - STEP));
+        unsigned limit = (unsigned)_tzcnt_u32(fourth);
+        uint32_t ends = _bzhi_u32(~more & here, limit);
+        unsigned n = (unsigned)_mm_popcnt_u32(ends);
+        if (n < 2) {
+            history <<= STEP;
             break;
-        __m512i g0 = _mm512_cvtepu8_epi16(_mm256_and_si256(c0, group));
-        __m512i g1 = _mm512_maskz_mov_epi16(more, _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group)));
-        __m512i g2 =
-            _mm512_maskz_mov_epi16(third, _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group)));
-        __m512i number = _mm512_or_si512(
-            g0, _mm512_or_si512(_mm512_slli_epi16(g1, 5), _mm512_slli_epi16(g2, 10)));
-        __m512i sign = _mm512_mask_mov_epi16(_mm512_set1_epi16(1 << 4), more,
-                                             _mm512_set1_epi16(1 << 9));
-        sign = _mm512_mask_mov_epi16(sign, third, _mm512_set1_epi16(1 << 14));
-        number = _mm512_sub_epi16(_mm512_xor_si512(number, sign), sign);
-        __m512i last = _mm512_mask_mov_epi16(g1, third, g2);
-        __m512i before = _mm512_mask_mov_epi16(g0, third, g1);
+        }
+        __m512i g0 = _mm512_cvtepi8_epi16(
+            _mm256_sub_epi8(_mm256_xor_si256(_mm256_and_si256(c0, group), sign), sign));
+        __m512i g1 = _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group));
+        __m512i g2 = _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group));
+        __m512i number =
+            _mm512_mask_mov_epi16(g0, second, _mm512_or_si512(_mm512_slli_epi16(g0, 5), g1));
+        number = _mm512_mask_mov_epi16(
+            number, third, _mm512_or_si512(_mm512_slli_epi16(number, 5), g2));
         __mmask32 idle = _mm512_mask_testn_epi16_mask(
-            starts & more, _mm512_add_epi16(last, _mm512_srli_epi16(before, 4)),
-            _mm512_set1_epi16(GROUP));
-        __m512i numbers = _mm512_maskz_compress_epi16(starts, number);
+            ends & second, _mm512_add_epi16(g0, _mm512_srli_epi16(g1, 4)),
+            _mm512_set1_epi16(-1));
+        __m512i numbers = _mm512_maskz_compress_epi16(ends, number);
         __m512i low = running_pairs_avx512(_mm512_castsi512_si256(numbers));
         __m512i high = running_pairs_avx512(_mm512_extracti64x4_epi64(numbers, 1));
         low = _mm512_add_epi32(low, pair);
@@ -540,20 +600,58 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         _mm512_storeu_si512(runs + 16, high);
         uint32_t valid = _bzhi_u32(UINT32_MAX, n);
         uint32_t wrong = (uint32_t)out_of_range_avx512(high) << 16 | out_of_range_avx512(low);
-        if ((wrong & valid) | idle) {
-            codes->odd = true;
-            return;
-        }
+        codes->odd |= ((wrong & valid) | idle) != 0;
         sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)valid, low));
         sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high));
         pair = _mm512_permutex2var_epi32(
             low, _mm512_add_epi32(parity, _mm512_set1_epi32((int)n - 2)), high);
         runs += n;
-        at += usable;
+        at += length;
+        if (limit < length) {
+            at -= length - limit + 3;
+            history = 0;
+            break;
+        }
     }
     codes->sum += (uint64_t)_mm512_reduce_add_epi64(sum);
-    codes->at = at;
+    codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
+}
+
+/* As write_codes_avx2, for 16. */
+AVX512 static char *write_codes_avx512(const uint32_t *runs, size_t n, char *text)
+{
+    size_t i = 0;
+    for (; i < n; i += 16) {
+        __mmask16 here = (__mmask16)_bzhi_u32(UINT32_MAX, n - i < 16 ? (unsigned)(n - i) : 16);
+        __m512i now = _mm512_maskz_loadu_epi32(here, runs + i);
+        __m512i before = _mm512_maskz_loadu_epi32(here, runs + i - 2);
+        __m512i x = _mm512_sub_epi32(now, before);
+        __m512i size = _mm512_xor_si512(x, _mm512_srai_epi32(x, 31));
+        if (_mm512_cmpge_epu32_mask(_mm512_or_si512(now, before), _mm512_set1_epi32(INT32_MIN)) |
+            _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(1 << 19))) {
+            text = write_codes_scalar(runs + i, n - i < 16 ? n - i : 16, text);
+            continue;
+        }
+        __m512i more = _mm512_maskz_set1_epi32(
+            _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(1 << 4)), KM_MORE);
+        more = _mm512_mask_or_epi32(more, _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(1 << 9)),
+                                    more, _mm512_set1_epi32(KM_MORE << 8));
+        more = _mm512_mask_or_epi32(more, _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(1 << 14)),
+                                    more, _mm512_set1_epi32(KM_MORE << 16));
+        __m512i characters = _mm512_and_si512(x, _mm512_set1_epi32(KM_GROUP));
+        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 3), _mm512_set1_epi32(KM_GROUP << 8)));
+        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 6), _mm512_set1_epi32(KM_GROUP << 16)));
+        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 9), _mm512_set1_epi32(KM_GROUP << 24)));
+        characters = _mm512_add_epi8(_mm512_add_epi8(characters, more), _mm512_set1_epi8(KM_OFFSET));
+        /* The first of each code, and what follows one that says more. */
+        __m512i kept_bytes = _mm512_or_si512(_mm512_slli_epi32(more, 8),
+                                             _mm512_maskz_set1_epi32(here, KM_MORE));
+        __mmask64 kept = _mm512_test_epi8_mask(kept_bytes, kept_bytes);
+        _mm512_storeu_si512(text, _mm512_maskz_compress_epi8(kept, characters));
+        text += _mm_popcnt_u64(kept);
+    }
+    return text;
 }
 
 AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
@@ -594,7 +692,8 @@ AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b,
 }
 
 static const km_kernels avx512 = {
-    "avx512", scan_rows_avx512, scan_line_avx512, paint_avx512, fill_avx512, read_codes_avx512, count_shared_avx512,
+    "avx512", scan_rows_avx512, scan_line_avx512, paint_avx512, fill_avx512, read_codes_avx512, write_codes_avx512,
+    count_shared_avx512,
 };
 
 static bool has_avx2(void)
@@ -619,7 +718,7 @@ km_kernels km_simd = SCALAR;
 bool km_simd_select(const char *level)
 {
 #if X86
-    fill_gather_lanes();
+    fill_tables();
     if (has_avx512() && (!level || strcmp(level, "avx512") == 0)) {
         km_simd = avx512;
         return true;

@@ -14,9 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bits are painted in tiles of at most this many columns. */
-enum { KM_TILE = 512 };
-
 /* Where pixels change: 64 of them, those from column 64 * word on in row `row`. */
 typedef struct {
     uint64_t bits;
@@ -25,7 +22,7 @@ typedef struct {
 
 /* Reading of short codes, resumable: see read_text in counts.c. */
 typedef struct {
-    const char *at, *end; /* the text still to be read */
+    const char *at, *end; /* the text still to be read, after three codes at least */
     uint32_t *runs;       /* where the next run goes, and up to 32 more may; the two
                              before it are set */
     uint64_t sum;         /* of the runs so far */
@@ -48,9 +45,10 @@ typedef struct {
      * against background. */
     size_t (*scan_line)(const uint8_t *pixels, size_t n, km_changes *listed);
 
-    /* The reverse of scan_rows, for at most KM_TILE columns and from a bit for
-     * every pixel: it is `value` where the changes down to it are odd, else 0. */
-    void (*paint)(const uint64_t *changes, size_t rows, size_t columns, uint8_t value,
+    /* The reverse of scan_rows, from a bit for every pixel: it is `value` where
+     * the changes down to it are odd, else 0. A row of changes has whole words, of
+     * which the first `skip` bits are left out. Turns the changes into colours. */
+    void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
                   uint8_t *pixels, ptrdiff_t stride);
 
     /* Runs of background and foreground in turn, one after the other. */
@@ -61,6 +59,10 @@ typedef struct {
      * last code or two. Sets `odd` if a character or a code is not well-formed,
      * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
     void (*read_codes)(km_codes *codes);
+
+    /* Writes the codes of n runs as differences to the run two before, and returns
+     * where they end; 64 characters more may be written. */
+    char *(*write_codes)(const uint32_t *runs, size_t n, char *text);
 
     /* Bits set in both of two strings of n words. */
     uint64_t (*count_shared)(const uint64_t *a, const uint64_t *b, size_t n);
