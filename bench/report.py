@@ -95,26 +95,37 @@ def paired(a: Callable[[], object], b: Callable[[], object], pairs: int) -> floa
     return statistics.median(seconds(b) / seconds(a) for _ in range(pairs))
 
 
-def two_threads() -> float:
-    """How much more two threads on disjoint batches do than one."""
-    rles = corpora.rles("smooth-30") * 4
-    outs = [np.empty((len(rles), *corpora.HD), np.uint8) for _ in range(2)]
+def two_threads() -> dict[str, float]:
+    """How much more two threads on disjoint batches do than one, and a memset beside them."""
+    rles, masks = corpora.rles("smooth-30"), corpora.masks("smooth-30")
+    works: dict[str, Callable[[Any], object]] = {
+        "memset": lambda stack: stack.fill(1),
+        "batch decode": lambda stack: km.decode(rles, out=stack),
+        "batch encode": km.encode,
+        "IoU": lambda _: km.iou(rles, rles),
+    }
 
-    def decode(out: Any) -> None:
-        km.decode(rles, out=out)
+    def scaling(work: Callable[[Any], object]) -> float:
+        stacks = [np.stack(masks) for _ in range(2)]
 
-    def one() -> None:
-        for out in outs:
-            decode(out)
+        def repeat(stack: Any) -> None:
+            for _ in range(100):
+                work(stack)
 
-    def two() -> None:
-        threads = [threading.Thread(target=decode, args=(out,)) for out in outs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        def one() -> None:
+            for stack in stacks:
+                repeat(stack)
 
-    return paired(two, one, 21)
+        def two() -> None:
+            threads = [threading.Thread(target=repeat, args=(stack,)) for stack in stacks]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        return paired(two, one, 11)
+
+    return {name: scaling(work) for name, work in works.items()}
 
 
 def import_time() -> float:
@@ -126,7 +137,7 @@ def import_time() -> float:
     return paired(process("numpy"), process("klingmask"), 21)
 
 
-def markdown(rows: list[dict[str, Any]], threads: float, imports: float) -> str:
+def markdown(rows: list[dict[str, Any]], threads: dict[str, float], imports: float) -> str:
     """The README's table."""
     lines = [
         "| operation | to the fastest peer | worst corpus | to the floor | fastest peers |",
@@ -139,7 +150,8 @@ def markdown(rows: list[dict[str, Any]], threads: float, imports: float) -> str:
             f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {floor} "
             f"| {', '.join(row['fastest_peers'])} |"
         )
-    lines.append(f"| two threads, against one | {threads:.2f} x | | | |")
+    scaled = ", ".join(f"{name} {ratio:.2f} x" for name, ratio in threads.items())
+    lines.append(f"| two threads, against one | {scaled} | | | |")
     lines.append(f"| `import klingmask`, against `import numpy` | {imports:.2f} x the time | | | |")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """Memory, threads and imports: what a long-running process depends on."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -8,8 +9,11 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pytest
 
 import klingmask as km
 
@@ -68,6 +72,91 @@ def test_memory_stays_flat() -> None:
         tracemalloc.stop()
     one_mask = km.Mask.from_numpy(array).runs.nbytes
     assert grown < 2 * one_mask  # a single leaked buffer an iteration would be 300 of them
+
+
+def test_a_million_decodes_leave_the_resident_size_flat() -> None:
+    """What tracemalloc cannot see: pixels that come from calloc, the allocator's own waste."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        pytest.skip("the resident size is read from Linux's /proc")
+    rles = [km.encode(np.eye(n, n + 3, dtype=np.uint8)) for n in range(1, 41)]
+
+    def decode(times: int) -> int:
+        for _ in range(times // len(rles)):
+            for rle in rles:
+                km.decode(rle)
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = decode(100_000)
+    assert decode(1_000_000) - before < 1 << 20
+
+
+def test_a_batch_allocates_its_output_and_little_more() -> None:
+    rles = [km.encode(np.tri(300, 400, k, np.uint8)) for k in range(-40, 40)]
+    masks = km.MaskArray.from_rles(rles)
+    out = masks.to_numpy()
+    text = sum(len(rle["counts"]) for rle in rles)
+    tracemalloc.start()
+    try:
+        calls: list[tuple[Callable[[], object], int]] = [
+            (lambda: masks.to_numpy(), out.nbytes),
+            (lambda: masks.to_numpy(out=out), 0),
+            (lambda: km.decode(rles, out=out), 16 * text),
+            (lambda: km.encode(out), 16 * text),
+        ]
+        for call, allowed in calls:
+            call()
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            call()
+            peak = tracemalloc.get_traced_memory()[1] - before
+            assert peak - allowed < 2 * out[0].nbytes
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_threads_change_nothing(threads: int) -> None:
+    rng = np.random.default_rng(0)
+    stack = (rng.random((17, 97, 203)) < rng.random((17, 1, 1))).astype(np.uint8)
+    masks = km.MaskArray.from_numpy(stack, threads=threads)
+    assert masks == km.MaskArray.from_numpy(stack)
+    rles = km.encode(stack, threads=threads)
+    assert rles == masks.to_rles()
+    orders: tuple[Literal["C"], Literal["F"]] = ("C", "F")
+    for order in orders:
+        np.testing.assert_array_equal(masks.to_numpy(order, threads=threads), stack)
+        decoded = km.decode(rles, order, "bool", threads=threads)
+        np.testing.assert_array_equal(decoded, stack.astype(bool))
+    out = np.empty((97, 203, 17), np.uint8).transpose(2, 0, 1)
+    assert masks.to_numpy(value=9, out=out, threads=threads) is out
+    np.testing.assert_array_equal(out, 9 * stack)
+    np.testing.assert_array_equal(masks.iou(rles[:5], threads=threads), masks.iou(rles[:5]))
+    np.testing.assert_array_equal(km.iou(rles, rles, threads=threads), masks.iou(masks))
+    nothing = km.MaskArray.from_rles([])
+    assert nothing.to_numpy(threads=threads).shape == (0, 0, 0)
+    assert nothing.iou(masks, threads=threads).shape == (0, 17)
+    assert len(km.MaskArray.from_numpy(stack[:0], threads=threads)) == 0
+
+
+def test_threads_hand_on_errors() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((3, 4))] * 5)
+    other = km.MaskArray.from_rles([km.Mask.zeros((4, 3))])
+    with pytest.raises(km.RLEError, match="one size"):
+        masks.iou(other, threads=2)
+    for threads, error in [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError)]:
+        calls: list[Callable[[Any], object]] = [
+            lambda threads: masks.to_numpy(threads=threads),
+            lambda threads: masks.iou(masks, threads=threads),
+            lambda threads: km.decode(masks[0], threads=threads),
+            lambda threads: km.decode(masks, threads=threads),
+            lambda threads: km.encode(np.zeros((3, 4)), threads=threads),
+            lambda threads: km.encode(np.zeros((2, 3, 4)), threads=threads),
+            lambda threads: km.iou(masks, masks, threads=threads),
+        ]
+        for call in calls:
+            with pytest.raises(error, match="threads must be"):
+                call(threads)
 
 
 def test_threads_share_masks() -> None:

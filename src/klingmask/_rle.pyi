@@ -102,7 +102,7 @@ class MaskArray:
     @staticmethod
     def from_rles(rles: _Many, *, strict: bool = True) -> MaskArray: ...
     @staticmethod
-    def from_numpy(array: npt.ArrayLike) -> MaskArray: ...
+    def from_numpy(array: npt.ArrayLike, *, threads: int = 1) -> MaskArray: ...
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, key: int | np.integer, /) -> Mask: ...
@@ -115,24 +115,42 @@ class MaskArray:
     def area(self) -> npt.NDArray[np.int64]: ...
     @property
     def bbox(self) -> npt.NDArray[np.int64]: ...
-    def iou(self, other: _Many) -> npt.NDArray[np.float64]: ...
+    def iou(self, other: _Many, *, threads: int = 1) -> npt.NDArray[np.float64]: ...
     def union(self) -> Mask: ...
     def intersection(self) -> Mask: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", dtype: _UInt8 = "uint8", value: int = 1, out: None = None
+        self,
+        order: _Order = "C",
+        dtype: _UInt8 = "uint8",
+        value: int = 1,
+        out: None = None,
+        *,
+        threads: int = 1,
     ) -> npt.NDArray[np.uint8]: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", *, dtype: _Bool, value: int = 1, out: None = None
+        self,
+        order: _Order = "C",
+        *,
+        dtype: _Bool,
+        value: int = 1,
+        out: None = None,
+        threads: int = 1,
     ) -> npt.NDArray[np.bool_]: ...
     @overload
     def to_numpy(
-        self, order: _Order, dtype: _Bool, value: int = 1, out: None = None
+        self, order: _Order, dtype: _Bool, value: int = 1, out: None = None, *, threads: int = 1
     ) -> npt.NDArray[np.bool_]: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", dtype: npt.DTypeLike = "uint8", value: int = 1, *, out: _Out
+        self,
+        order: _Order = "C",
+        dtype: npt.DTypeLike = "uint8",
+        value: int = 1,
+        *,
+        out: _Out,
+        threads: int = 1,
     ) -> _Out: ...
     @overload
     def to_numpy(
@@ -141,6 +159,8 @@ class MaskArray:
         dtype: npt.DTypeLike = "uint8",
         value: int = 1,
         out: Pixels | None = None,
+        *,
+        threads: int = 1,
     ) -> Pixels: ...
     def to_rles(self) -> list[RLE]: ...
     def __eq__(self, other: object, /) -> bool: ...
@@ -157,6 +177,7 @@ def decode(
     *,
     value: int = 1,
     strict: bool = True,
+    threads: int = 1,
 ) -> npt.NDArray[np.uint8]: ...
 @overload
 def decode(
@@ -167,6 +188,7 @@ def decode(
     out: None = None,
     value: int = 1,
     strict: bool = True,
+    threads: int = 1,
 ) -> npt.NDArray[np.bool_]: ...
 @overload
 def decode(
@@ -177,6 +199,7 @@ def decode(
     *,
     value: int = 1,
     strict: bool = True,
+    threads: int = 1,
 ) -> npt.NDArray[np.bool_]: ...
 @overload
 def decode(
@@ -187,6 +210,7 @@ def decode(
     out: _Out,
     value: int = 1,
     strict: bool = True,
+    threads: int = 1,
 ) -> _Out: ...
 @overload
 def decode(
@@ -197,13 +221,11 @@ def decode(
     *,
     value: int = 1,
     strict: bool = True,
+    threads: int = 1,
 ) -> Pixels: ...
-@overload
-def encode(array: np.ndarray[tuple[int, int], Any]) -> RLE: ...
-@overload
-def encode(array: np.ndarray[tuple[int, int, int], Any]) -> list[RLE]: ...
-@overload
-def encode(array: npt.ArrayLike) -> Any: ...  # the number of axes decides
+
+# An RLE, or a list of them: the number of axes decides, and most arrays' types do not tell it.
+def encode(array: npt.ArrayLike, *, threads: int = 1) -> Any: ...
 @overload
 def area(rle: RLELike) -> int: ...
 @overload
@@ -221,8 +243,8 @@ def complement(rle: RLELike) -> RLE: ...
 @overload
 def complement(rle: _Many) -> list[RLE]: ...
 @overload
-def iou(rles_a: RLELike, rles_b: RLELike) -> float: ...
+def iou(rles_a: RLELike, rles_b: RLELike, *, threads: int = 1) -> float: ...
 @overload
-def iou(rles_a: RLELike, rles_b: _Many) -> npt.NDArray[np.float64]: ...
+def iou(rles_a: RLELike, rles_b: _Many, *, threads: int = 1) -> npt.NDArray[np.float64]: ...
 @overload
-def iou(rles_a: _Many, rles_b: RLELike | _Many) -> npt.NDArray[np.float64]: ...
+def iou(rles_a: _Many, rles_b: RLELike | _Many, *, threads: int = 1) -> npt.NDArray[np.float64]: ...

@@ -8,6 +8,7 @@ the GIL and wraps what comes back. Loops over runs or pixels are in ``core/``.
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -184,13 +185,18 @@ cdef class _Memory:
     cdef uint32_t *runs(self) noexcept nogil:
         return <uint32_t *>self.data
 
-    cdef int resize(self, size_t n, size_t item) except -1:
+    cdef bint try_resize(self, size_t n, size_t item) noexcept nogil:
         cdef void *moved = NULL
         if n <= <size_t>INT64_MAX // item:
             moved = PyMem_RawRealloc(self.data, max(n, 1) * item)
         if moved is NULL:
-            raise MemoryError(f"no memory for {n} items of {item} bytes")
+            return False
         self.data = moved
+        return True
+
+    cdef int resize(self, size_t n, size_t item) except -1:
+        if not self.try_resize(n, item):
+            raise MemoryError(f"no memory for {n} items of {item} bytes")
         return 0
 
 
@@ -431,6 +437,26 @@ cdef _Memory _read_all(list rles, bint strict, km_mask *masks):
         PyMem_RawFree(sources)
 
 
+# ---- threads ----
+
+cdef int _check_threads(object threads) except -1:
+    threads = _integer(threads, "threads")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    return 0
+
+
+cdef list _in_threads(object work, size_t n, object threads):
+    """What `work` gives for each of the slices that share range(n), one a thread."""
+    _check_threads(threads)
+    from concurrent.futures import ThreadPoolExecutor  # a millisecond that few need
+
+    shares = max(1, min(threads, n))
+    ends = [n * share // shares for share in range(shares + 1)]
+    with ThreadPoolExecutor(shares) as pool:
+        return list(pool.map(work, map(slice, ends[:-1], ends[1:])))
+
+
 # ---- pixels out ----
 
 cdef void _paint_rows(const km_mask *masks, size_t n, uint8_t value, bint cleared,
@@ -487,6 +513,12 @@ cdef int _paint(const km_mask *masks, size_t n, uint8_t value, bint cleared,
         _paint(masks, n, value, False, contiguous)
         out[...] = contiguous
     return 0
+
+
+def _paint_part(MaskArray masks not None, value, cleared, cnp.ndarray out, part):
+    """Paints the masks of a slice, as one of several threads."""
+    cdef MaskArray own = masks[part]
+    _paint(own.items(), own.n, value, cleared, out[part])
 
 
 cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
@@ -560,10 +592,13 @@ cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) ex
     return 0
 
 
-cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, object dtype,
-                    object value, object out):
-    """The pixels of one mask, or of n stacked, in a new array or in `out`."""
-    cdef bint cleared = False, columns = order == "F"
+cdef object _decode(const km_mask *masks, size_t n, MaskArray stack, object order, object dtype,
+                    object value, object out, object threads=1):
+    """The pixels of one mask, or of n stacked, in a new array or in `out`.
+
+    `stack` is what the n masks are in, None for one mask.
+    """
+    cdef bint cleared = False, columns = order == "F", stacked = stack is not None
     cdef int level
     _require_one_size(masks, n)
     if not columns and order != "C":
@@ -574,7 +609,10 @@ cdef object _decode(const km_mask *masks, size_t n, bint stacked, object order, 
     else:
         _check_out(out, masks, n, stacked)
     level = _check_value(value, out)
-    _paint(masks, n, level, cleared, out)
+    if threads == 1:
+        _paint(masks, n, level, cleared, out)
+    else:
+        _in_threads(partial(_paint_part, stack, level, cleared, out), n, threads)
     return out
 
 
@@ -601,73 +639,85 @@ cdef cnp.ndarray _foreground(object array, int ndim):
     return pixels.astype(bool)
 
 
-cdef size_t _scan(const uint8_t *pixels, bint columns, ptrdiff_t down, uint32_t height,
-                  uint32_t width, uint64_t *scratch) noexcept nogil:
-    if columns:
-        return km_scan_columns(pixels, height, width, scratch)
-    return km_scan_rows(pixels, down, height, width, scratch)
+# A stack of images as the core takes them.
+cdef struct _Stack:
+    const uint8_t *pixels
+    size_t n
+    ptrdiff_t step  # bytes from image to image
+    ptrdiff_t down  # from row to row
+    bint columns    # they are column-major
+    uint32_t height
+    uint32_t width
 
 
-cdef void _finish_scan(bint columns, uint32_t height, uint32_t width, uint64_t *scratch,
-                       uint32_t *runs) noexcept nogil:
-    if columns:
-        km_runs_columns(scratch, height, width, runs)
-    else:
-        km_runs_rows(scratch, height, width, runs)
+cdef size_t _scratch_words(const _Stack *stack) noexcept nogil:
+    if stack.columns:
+        return km_scan_columns_scratch(stack.height, stack.width)
+    return km_scan_rows_scratch(stack.height, stack.width)
+
+
+cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
+                        _Memory memory) noexcept nogil:
+    """Fills `masks` and `memory`; False if there is not memory enough."""
+    cdef const uint8_t *pixels = stack.pixels
+    cdef size_t used = 0, capacity = 0, n_runs, i = 0
+    while i < stack.n:
+        if stack.columns:
+            n_runs = km_scan_columns(pixels, stack.height, stack.width, scratch)
+        else:
+            n_runs = km_scan_rows(pixels, stack.down, stack.height, stack.width, scratch)
+        if used + n_runs > capacity:
+            capacity = max(used + n_runs, 2 * capacity)
+            if not memory.try_resize(capacity, sizeof(uint32_t)):
+                return False
+        if stack.columns:
+            km_runs_columns(scratch, stack.height, stack.width, memory.runs() + used)
+        else:
+            km_runs_rows(scratch, stack.height, stack.width, memory.runs() + used)
+        masks[i].n_runs = n_runs
+        masks[i].height = stack.height
+        masks[i].width = stack.width
+        used += n_runs
+        pixels += stack.step
+        i += 1
+    if not memory.try_resize(used, sizeof(uint32_t)):
+        return False
+    km_lay_out(masks, stack.n, memory.runs())
+    return True
 
 
 cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
     """Fills `masks` from bytes (h, w) or (n, h, w); the runs live in what is returned."""
     cdef int axis = cnp.PyArray_NDIM(array) - 2
-    cdef size_t n = cnp.PyArray_DIM(array, 0) if axis else 1, i = 0
-    cdef size_t used = 0, capacity = 0, n_runs
-    cdef uint32_t height, width
     cdef cnp.npy_intp high = cnp.PyArray_DIM(array, axis), wide = cnp.PyArray_DIM(array, axis + 1)
     if high > UINT32_MAX or wide > UINT32_MAX or <uint64_t>high * <uint64_t>wide > UINT32_MAX:
         raise _too_large(high, wide)
-    height = <uint32_t>high
-    width = <uint32_t>wide
-    cdef bint columns = False, small = high * wide <= SMALL
+    cdef _Stack stack
+    cdef bint fine
+    stack.n = cnp.PyArray_DIM(array, 0) if axis else 1
+    stack.height = <uint32_t>high
+    stack.width = <uint32_t>wide
+    stack.columns = False
     if cnp.PyArray_SIZE(array):
-        columns = (
-            (cnp.PyArray_STRIDE(array, axis) == 1 or height == 1)
-            and (cnp.PyArray_STRIDE(array, axis + 1) == height or width == 1)
+        stack.columns = (
+            (cnp.PyArray_STRIDE(array, axis) == 1 or high == 1)
+            and (cnp.PyArray_STRIDE(array, axis + 1) == high or wide == 1)
         )
-        if not columns and cnp.PyArray_STRIDE(array, axis + 1) != 1:
+        if not stack.columns and cnp.PyArray_STRIDE(array, axis + 1) != 1:
             array = np.ascontiguousarray(array)
-    cdef ptrdiff_t step = cnp.PyArray_STRIDE(array, 0) if axis else 0
-    cdef ptrdiff_t down = cnp.PyArray_STRIDE(array, axis)
-    cdef const uint8_t *pixels = <const uint8_t *>cnp.PyArray_DATA(array)
-    cdef _Memory memory = _new_memory(n, sizeof(uint32_t))
-    if n == 0:
-        return memory
-    cdef _Memory scratch = _new_memory(
-        km_scan_columns_scratch(height, width) if columns else km_scan_rows_scratch(height, width),
-        sizeof(uint64_t),
-    )
-    cdef uint64_t *words = <uint64_t *>scratch.data
-    while i < n:
-        if small:
-            n_runs = _scan(pixels, columns, down, height, width, words)
-        else:
-            with nogil:
-                n_runs = _scan(pixels, columns, down, height, width, words)
-        if used + n_runs > capacity:
-            capacity = max(used + n_runs, 2 * capacity)
-            memory.resize(capacity, sizeof(uint32_t))
-        if small:
-            _finish_scan(columns, height, width, words, memory.runs() + used)
-        else:
-            with nogil:
-                _finish_scan(columns, height, width, words, memory.runs() + used)
-        masks[i].n_runs = n_runs
-        masks[i].height = height
-        masks[i].width = width
-        used += n_runs
-        pixels += step
-        i += 1
-    memory.resize(used, sizeof(uint32_t))
-    km_lay_out(masks, n, memory.runs())
+    stack.step = cnp.PyArray_STRIDE(array, 0) if axis else 0
+    stack.down = cnp.PyArray_STRIDE(array, axis)
+    stack.pixels = <const uint8_t *>cnp.PyArray_DATA(array)
+    cdef _Memory memory = _new_memory(stack.n, sizeof(uint32_t))
+    cdef uint64_t *scratch = <uint64_t *>_allocate(_scratch_words(&stack), sizeof(uint64_t))
+    if cnp.PyArray_SIZE(array) <= SMALL:
+        fine = _encode_stack(&stack, scratch, masks, memory)
+    else:
+        with nogil:
+            fine = _encode_stack(&stack, scratch, masks, memory)
+    PyMem_RawFree(scratch)
+    if not fine:
+        raise MemoryError("no memory for the runs of the masks")
     return memory
 
 
@@ -961,7 +1011,7 @@ cdef class Mask:
             If the mask has more pixels than `set_max_pixels` allows (and `out`
             is not given), or `out` has the wrong shape or is read-only.
         """
-        return _decode(&self.c, 1, False, order, dtype, value, out)
+        return _decode(&self.c, 1, None, order, dtype, value, out)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -1148,18 +1198,24 @@ cdef class MaskArray:
         return rles if isinstance(rles, MaskArray) else _read_array(rles, strict)
 
     @staticmethod
-    def from_numpy(array):
+    def from_numpy(array, *, threads=1):
         """Take the non-zero pixels of a stack of images as foreground.
 
         Parameters
         ----------
         array : array_like, shape (n, h, w)
             As `Mask.from_numpy` takes it.
+        threads : int
+            How many threads share the images.
 
         Returns
         -------
         MaskArray
         """
+        if threads != 1:
+            array = np.asarray(array)
+            if array.ndim == 3:
+                return _concatenate(_in_threads(partial(_encode_part, array), len(array), threads))
         pixels = _foreground(array, 3)
         cdef MaskArray masks = _new_mask_array(len(pixels))
         masks.memory = _encode(pixels, masks.items())
@@ -1228,13 +1284,15 @@ cdef class MaskArray:
                 i += 1
         return boxes
 
-    def iou(self, other):
+    def iou(self, other, *, threads=1):
         """Intersection over union of every mask with every other.
 
         Parameters
         ----------
         other : MaskArray or list of rles
             m masks of the same size.
+        threads : int
+            How many threads share the n masks.
 
         Returns
         -------
@@ -1247,6 +1305,9 @@ cdef class MaskArray:
             If the sizes differ.
         """
         cdef MaskArray others = _as_array(other)
+        if threads != 1 and self.n:
+            rows = _in_threads(lambda part: self[part].iou(others), self.n, threads)
+            return np.concatenate(rows)
         cdef km_mask[2] firsts
         cdef cnp.ndarray table = np.zeros((self.n, others.n))
         if self.n == 0 or others.n == 0:
@@ -1312,7 +1373,7 @@ cdef class MaskArray:
         """
         return self.fold(KM_INTERSECTION)
 
-    def to_numpy(self, order="C", dtype="uint8", value=1, out=None):
+    def to_numpy(self, order="C", dtype="uint8", value=1, out=None, *, threads=1):
         """Decode all masks, which must have one size.
 
         Parameters
@@ -1321,12 +1382,14 @@ cdef class MaskArray:
             As for `Mask.to_numpy`; `order` is that of each mask.
         out : ndarray, shape (n, h, w), optional
             As for `Mask.to_numpy`.
+        threads : int
+            How many threads share the masks.
 
         Returns
         -------
         ndarray, shape (n, h, w)
         """
-        return _decode(self.items(), self.n, True, order, dtype, value, out)
+        return _decode(self.items(), self.n, self, order, dtype, value, out, threads)
 
     def to_rles(self):
         """Every mask as `Mask.to_rle` gives it.
@@ -1363,9 +1426,36 @@ cdef class MaskArray:
         return f"MaskArray(n={self.n})"
 
 
+def _encode_part(array, part):
+    """Encodes the images of a slice, as one of several threads."""
+    return MaskArray.from_numpy(array[part])
+
+
+cdef MaskArray _concatenate(list parts):
+    """One MaskArray of the masks of all."""
+    cdef MaskArray part, masks = _new_mask_array(sum(map(len, parts)))
+    cdef size_t n_runs = 0, n = 0, i
+    for part in parts:
+        i = 0
+        while i < part.n:
+            masks.items()[n] = part.items()[i]
+            n_runs += part.items()[i].n_runs
+            n += 1
+            i += 1
+    masks.memory = _new_memory(n_runs, sizeof(uint32_t))
+    cdef uint32_t *runs = masks.memory.runs()
+    i = 0
+    while i < n:
+        memcpy(runs, masks.items()[i].runs, masks.items()[i].n_runs * sizeof(uint32_t))
+        runs += masks.items()[i].n_runs
+        i += 1
+    km_lay_out(masks.items(), n, masks.memory.runs())
+    return masks
+
+
 # ---- the same without objects ----
 
-def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
+def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, threads=1):
     """Decode one rle, or a list of one size, into pixels.
 
     Parameters
@@ -1377,6 +1467,8 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
         `out` has the shape (n, h, w).
     strict : bool
         As for `Mask.from_rle`.
+    threads : int
+        How many threads share the masks of a list.
 
     Returns
     -------
@@ -1386,18 +1478,21 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True):
     cdef _Memory memory
     if _is_single(rle):
         memory = _read_one(rle, strict, &mask)
-        return _decode(&mask, 1, False, order, dtype, value, out)
+        _check_threads(threads)
+        return _decode(&mask, 1, None, order, dtype, value, out)
     cdef MaskArray masks = _as_array(rle, strict)
-    return masks.to_numpy(order, dtype, value, out)
+    return masks.to_numpy(order, dtype, value, out, threads=threads)
 
 
-def encode(array):
+def encode(array, *, threads=1):
     """Encode an image, or a stack of them; non-zero is foreground.
 
     Parameters
     ----------
     array : array_like, shape (h, w) or (n, h, w)
         Of any bool, integer or float dtype, memory order and strides.
+    threads : int
+        How many threads share the images of a stack.
 
     Returns
     -------
@@ -1409,7 +1504,8 @@ def encode(array):
     cdef km_mask mask
     cdef _Memory memory
     if cnp.PyArray_NDIM(pixels) == 3:
-        return MaskArray.from_numpy(pixels).to_rles()
+        return MaskArray.from_numpy(pixels, threads=threads).to_rles()
+    _check_threads(threads)
     memory = _encode(_foreground(pixels, 2), &mask)
     return _to_rle(&mask)
 
@@ -1461,20 +1557,22 @@ def complement(rle):
     return [(~mask).to_rle() for mask in _as_array(rle)]
 
 
-def iou(rles_a, rles_b):
+def iou(rles_a, rles_b, *, threads=1):
     """Intersection over union; 0 where both masks are empty.
 
     Parameters
     ----------
     rles_a, rles_b : rle or list of rles
         n and m masks of one size.
+    threads : int
+        How many threads share the n masks.
 
     Returns
     -------
     float or ndarray of float64
         Shape (n, m); a single rle leaves its axis out.
     """
-    table = _as_array(rles_a).iou(_as_array(rles_b))
+    table = _as_array(rles_a).iou(_as_array(rles_b), threads=threads)
     if _is_single(rles_a):
         table = table[0]
         return float(table[0]) if _is_single(rles_b) else table

@@ -329,9 +329,8 @@ AVX2 static void read_codes_avx2(km_codes *codes)
     __m256i pair = _mm256_set1_epi64x(two);
     const __m128i offset = _mm_set1_epi8(KM_OFFSET), group = _mm_set1_epi8(KM_GROUP);
     const __m128i sign = _mm_set1_epi8(KM_SIGN);
-    if ((end[-1] - KM_OFFSET) & KM_MORE)
-        codes->odd = true;
-    while (at < end && !codes->odd) {
+    bool odd = (end[-1] - KM_OFFSET) & KM_MORE;
+    while (at < end && !odd) {
         /* After the last character come zeros, which are read, but do not count. */
         char tail[2 + STEP];
         const char *from = at;
@@ -346,7 +345,7 @@ AVX2 static void read_codes_avx2(km_codes *codes)
         __m128i c1 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 1)), offset);
         __m128i c2 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 2)), offset);
         __m128i over = _mm_and_si128(c0, _mm_set1_epi8((char)~(KM_MORE | KM_GROUP)));
-        codes->odd = !_mm_testz_si128(over, over);
+        odd = !_mm_testz_si128(over, over);
         uint32_t more = (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(c0, group));
         history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
         /* Characters with three before them in their code are for another way. */
@@ -373,7 +372,7 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
         __m128i idle_bytes =
             _mm_packs_epi16(_mm256_castsi256_si128(idle), _mm256_extracti128_si256(idle, 1));
-        codes->odd |= ((uint32_t)_mm_movemask_epi8(idle_bytes) & ends) != 0;
+        odd |= ((uint32_t)_mm_movemask_epi8(idle_bytes) & ends) != 0;
         uint32_t low = ends & 0xff, high = ends >> 8;
         unsigned n_low = (unsigned)_mm_popcnt_u32(low), n_high = (unsigned)_mm_popcnt_u32(high);
         __m128i low_numbers =
@@ -382,9 +381,9 @@ AVX2 static void read_codes_avx2(km_codes *codes)
         __m128i high_numbers =
             _mm_shuffle_epi8(_mm256_extracti128_si256(number, 1),
                              _mm_loadu_si128((const __m128i *)gather_lanes[high]));
-        codes->odd |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
+        odd |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
         runs += n_low;
-        codes->odd |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
+        odd |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
         runs += n_high;
         at += length;
         if (limit < length) { /* back to the start of the long code */
@@ -396,6 +395,7 @@ AVX2 static void read_codes_avx2(km_codes *codes)
     uint64_t sums[4];
     _mm256_storeu_si256((__m256i *)sums, sum);
     codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
+    codes->odd = odd;
     codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
 }
@@ -558,15 +558,14 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         _mm512_set1_epi32(1));
     const __m256i offset = _mm256_set1_epi8(KM_OFFSET), group = _mm256_set1_epi8(KM_GROUP);
     const __m256i sign = _mm256_set1_epi8(KM_SIGN);
-    if ((end[-1] - KM_OFFSET) & KM_MORE)
-        codes->odd = true;
-    while (at < end && !codes->odd) {
+    bool odd = (end[-1] - KM_OFFSET) & KM_MORE;
+    while (at < end && !odd) {
         unsigned length = end - at < STEP ? (unsigned)(end - at) : STEP;
         __mmask32 here = _bzhi_u32(UINT32_MAX, length);
         __m256i c0 = _mm256_maskz_sub_epi8(here, _mm256_maskz_loadu_epi8(here, at), offset);
         __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 1), offset);
         __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 2), offset);
-        codes->odd = _mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) != 0;
+        odd = _mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) != 0;
         uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
         history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
         __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - STEP));
@@ -600,7 +599,7 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         _mm512_storeu_si512(runs + 16, high);
         uint32_t valid = _bzhi_u32(UINT32_MAX, n);
         uint32_t wrong = (uint32_t)out_of_range_avx512(high) << 16 | out_of_range_avx512(low);
-        codes->odd |= ((wrong & valid) | idle) != 0;
+        odd |= ((wrong & valid) | idle) != 0;
         sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)valid, low));
         sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high));
         pair = _mm512_permutex2var_epi32(
@@ -614,6 +613,7 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         }
     }
     codes->sum += (uint64_t)_mm512_reduce_add_epi64(sum);
+    codes->odd = odd;
     codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
 }
