@@ -106,9 +106,8 @@ cdef extern from "klingmask.h" nogil:
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     uint64_t km_area(const km_mask *mask)
     km_box km_bounds(const km_mask *mask)
-    size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
-    void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
-                   km_shape *shapes)
+    size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes)
+    void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch)
     void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)
 
 
@@ -1059,7 +1058,7 @@ cdef class Mask:
         cdef double iou
         _require_one_size(masks, 2)
         with nogil:
-            km_shapes(masks, 2, 1, NULL, shapes)
+            km_shapes(masks, 2, 1, shapes)
             km_iou(&shapes[0], 1, &shapes[1], 1, &iou)
         return iou
 
@@ -1316,15 +1315,15 @@ cdef class MaskArray:
         _require_one_size(others.items(), others.n)
         firsts = [self.items()[0], others.items()[0]]
         _require_one_size(firsts, 2)
-        cdef size_t own = km_shapes_scratch(self.items(), self.n, others.n)
-        cdef size_t total = own + km_shapes_scratch(others.items(), others.n, self.n)
-        cdef _Memory bits = _new_memory(total, sizeof(uint64_t))
-        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape))
-        cdef uint64_t *words = <uint64_t *>bits.data
+        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape)), bits
         cdef km_shape *shapes = <km_shape *>memory.data
+        cdef size_t words
         with nogil:
-            km_shapes(self.items(), self.n, others.n, words, shapes)
-            km_shapes(others.items(), others.n, self.n, words + own, shapes + self.n)
+            words = km_shapes(self.items(), self.n, others.n, shapes)
+            words += km_shapes(others.items(), others.n, self.n, shapes + self.n)
+        bits = _new_memory(words, sizeof(uint64_t))
+        with nogil:
+            km_shapes_bits(shapes, self.n + others.n, <uint64_t *>bits.data)
             km_iou(shapes, self.n, shapes + self.n, others.n, <double *>cnp.PyArray_DATA(table))
         return table
 

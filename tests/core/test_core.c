@@ -283,8 +283,8 @@ static void check_pair(const sample *a, const sample *b)
     for (size_t others = 1; others <= 10; others += 9) { /* by runs, then by bits */
         km_shape shapes[2];
         double iou;
-        uint64_t *bits = room(km_shapes_scratch(masks, 2, others), sizeof *bits);
-        km_shapes(masks, 2, others, bits, shapes);
+        uint64_t *bits = room(km_shapes(masks, 2, others, shapes), sizeof *bits);
+        km_shapes_bits(shapes, 2, bits);
         CHECK(others > 1 || (shapes[0].bits == NULL && shapes[1].bits == NULL));
         by_bits += shapes[0].bits && shapes[1].bits;
         km_iou(&shapes[0], 1, &shapes[1], 1, &iou);

@@ -165,14 +165,14 @@ typedef struct {
     const km_mask *mask;
     uint64_t area;
     km_box box;
+    bool worth_bits;
     const uint64_t *bits;
 } km_shape;
 
-/* Prepares n masks that will each meet `others` masks; `scratch` has
- * km_shapes_scratch() words of 64 bits, a fixed multiple of the runs at most. */
-size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others);
-void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch,
-               km_shape *shapes);
+/* Prepares n masks that will each meet `others` masks, and returns how many words
+ * of 64 bits it takes to add the bits: at most a fixed multiple of the runs. */
+size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes);
+void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch);
 
 /* Intersection over union of every a with every b, row-major (n_a, n_b); 0
  * where both are empty. All masks have one size. */

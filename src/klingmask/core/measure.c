@@ -126,54 +126,57 @@ static bool bits_are_worth_it(const km_mask *mask, km_box box, size_t others)
     return others >= 4 && box.width > 0 && bits_of_box(box) <= 16 * (uint64_t)mask->n_runs;
 }
 
-size_t km_shapes_scratch(const km_mask *masks, size_t n, size_t others)
+size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes)
 {
     size_t words = 0;
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
-        if (bits_are_worth_it(&masks[i], box, others))
-            words += (size_t)bits_of_box(box);
+        bool worth_it = bits_are_worth_it(&masks[i], box, others);
+        shapes[i] = (km_shape){&masks[i], km_area(&masks[i]), box, worth_it, NULL};
+        words += worth_it ? (size_t)bits_of_box(box) : 0;
     }
     return words;
 }
 
-/* Sets the rows from..to - 1 of a column. */
-static void set_rows(uint64_t *bits, km_box box, uint32_t column, uint64_t from, uint64_t to)
+/* Sets rows of a column of bands that are `width` words apart; from < to. */
+static inline void set_rows(uint64_t *word, size_t width, uint64_t from, uint64_t to)
 {
-    uint64_t *word = bits + (column - box.x);
-    uint64_t top = (uint64_t)first_band(box) * KM_WORD;
-    for (uint64_t band = (from - top) / KM_WORD; band <= (to - 1 - top) / KM_WORD; band++) {
-        uint64_t start = top + band * KM_WORD, end = start + KM_WORD;
-        word[band * box.width] |= km_range((unsigned)((from > start ? from : start) - start),
-                                           (unsigned)((to < end ? to : end) - start));
+    uint64_t first = from / KM_WORD, last = (to - 1) / KM_WORD;
+    uint64_t low = ~UINT64_C(0) << from % KM_WORD;
+    uint64_t high = ~UINT64_C(0) >> (KM_WORD - 1 - (to - 1) % KM_WORD);
+    word += first * width;
+    if (first == last) {
+        *word |= low & high;
+        return;
     }
+    *word |= low;
+    for (uint64_t band = first + 1; band < last; band++)
+        *(word += width) = ~UINT64_C(0);
+    word[width] |= high;
 }
 
 static void set_bits(const km_mask *mask, km_box box, uint64_t *bits)
 {
+    uint64_t top = (uint64_t)first_band(box) * KM_WORD;
     km_pixel pixel = {0, 0};
     for (size_t i = 1; i < mask->n_runs; i += 2) {
         km_skip(&pixel, mask->runs[i - 1], mask->height);
-        uint64_t left = mask->runs[i];
-        for (; pixel.row + left > mask->height; pixel.row = 0) {
-            set_rows(bits, box, pixel.column++, pixel.row, mask->height);
-            left -= mask->height - pixel.row;
-        }
-        set_rows(bits, box, pixel.column, pixel.row, pixel.row + left);
-        pixel.row += left;
+        uint64_t end = pixel.row + mask->runs[i];
+        for (; end > mask->height; end -= mask->height, pixel.row = 0)
+            set_rows(bits + (pixel.column++ - box.x), box.width, pixel.row - top, mask->height - top);
+        set_rows(bits + (pixel.column - box.x), box.width, pixel.row - top, end - top);
+        pixel.row = end;
     }
 }
 
-void km_shapes(const km_mask *masks, size_t n, size_t others, uint64_t *scratch, km_shape *shapes)
+void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch)
 {
     for (size_t i = 0; i < n; i++) {
-        km_box box = km_bounds(&masks[i]);
-        shapes[i] = (km_shape){&masks[i], km_area(&masks[i]), box, NULL};
-        if (!bits_are_worth_it(&masks[i], box, others))
+        if (!shapes[i].worth_bits)
             continue;
-        size_t words = (size_t)bits_of_box(box);
+        size_t words = (size_t)bits_of_box(shapes[i].box);
         memset(scratch, 0, words * sizeof *scratch);
-        set_bits(&masks[i], box, scratch);
+        set_bits(shapes[i].mask, shapes[i].box, scratch);
         shapes[i].bits = scratch;
         scratch += words;
     }

@@ -107,19 +107,28 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
     return shared.from < shared.to ? shared : (km_extent){0, 0};
 }
 
-/* Sets the bits of the mask's runs of one colour in the extent. */
-static void set_runs(const km_mask *mask, unsigned colour, km_extent extent, uint64_t *bits)
+/* Sets the bits of the foreground, all of which is in the extent. */
+static void set_foreground(const km_mask *mask, km_extent extent, uint64_t *bits)
 {
     uint64_t end = 0;
-    for (size_t i = 0; i < mask->n_runs && end < extent.to; i++) {
-        uint64_t start = end;
-        end += mask->runs[i];
-        if ((i & 1) != colour || end <= extent.from)
-            continue;
+    for (size_t i = 1; i < mask->n_runs; i += 2) {
+        uint64_t start = end + mask->runs[i - 1];
+        end = start + mask->runs[i];
+        km_set_range(bits, start - extent.from, end - extent.from);
+    }
+}
+
+/* Sets the bits of what background there is in the extent. */
+static void set_background(const km_mask *mask, km_extent extent, uint64_t *bits)
+{
+    uint64_t start = 0;
+    for (size_t i = 0; i < mask->n_runs && start < extent.to; i += 2) {
+        uint64_t end = start + mask->runs[i];
         uint64_t from = start > extent.from ? start : extent.from;
         uint64_t to = end < extent.to ? end : extent.to;
         if (from < to)
             km_set_range(bits, from - extent.from, to - extent.from);
+        start = end + (i + 1 < mask->n_runs ? mask->runs[i + 1] : 0);
     }
 }
 
@@ -134,7 +143,7 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     size_t words = km_words(length);
     memset(bits, 0, words * sizeof *bits);
     for (size_t i = 0; i < n; i++)
-        set_runs(&masks[i], uniting, extent, bits);
+        (uniting ? set_foreground : set_background)(&masks[i], extent, bits);
     size_t n_runs = 0;
     uint64_t before = 0, position = 0; /* the bit before the word; the last change */
     for (size_t i = 0; i < words; i++) {
