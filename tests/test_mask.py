@@ -5,7 +5,7 @@ import json
 import operator
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -185,3 +185,76 @@ def test_repr() -> None:
     assert repr(km.Mask.from_bbox((4, 6), (1, 2, 3, 1))) == (
         "Mask(size=(4, 6), area=3, bbox=(1, 2, 3, 1))"
     )
+
+
+@given(arrays(), st.integers(0, 40), st.integers(0, 40))
+def test_resize_is_nearest(array: Array, height: int, width: int) -> None:
+    resized = km.Mask.from_numpy(array).resize(height, width)
+    assert resized.size == (height, width)
+    if array.size == 0:
+        assert not resized
+        return
+    rows = np.arange(height) * array.shape[0] // max(height, 1)
+    columns = np.arange(width) * array.shape[1] // max(width, 1)
+    assert resized == km.Mask.from_numpy(array[np.ix_(rows, columns)])
+
+
+@given(arrays(), *[st.integers(-40, 40)] * 2, *[st.integers(0, 40)] * 2)
+def test_crop_pad_and_shift_move_a_frame(array: Array, x: int, y: int, w: int, h: int) -> None:
+    mask = km.Mask.from_numpy(array)
+    around = np.pad(array != 0, 80)
+    expected = around[80 + y : 80 + y + h, 80 + x : 80 + x + w]
+    assert mask.crop((x, y, w, h)) == km.Mask.from_numpy(expected)
+    height, width = array.shape
+    shifted = around[80 - y : 80 - y + height, 80 - x : 80 - x + width]
+    assert mask.shift(x, y) == km.Mask.from_numpy(shifted)
+    padded = mask.pad(w, h, w + 1, 0)
+    assert padded == km.Mask.from_numpy(np.pad(array, ((w, h), (w + 1, 0))))
+    assert padded.crop((w + 1, w, width, height)) == mask
+
+
+@given(arrays())
+def test_flip_is_that_of_numpy(array: Array) -> None:
+    mask = km.Mask.from_numpy(array)
+    axes: tuple[Literal[0], Literal[1]] = (0, 1)
+    for axis in axes:
+        assert mask.flip(axis) == km.Mask.from_numpy(np.flip(array, axis))
+        assert mask.flip(axis).flip(axis) == mask
+
+
+@given(arrays())
+def test_centroid_is_the_mean_of_pixel_centres(array: Array) -> None:
+    y, x = np.nonzero(array)
+    expected = (x.mean() + 0.5, y.mean() + 0.5) if len(x) else (0, 0)
+    np.testing.assert_allclose(km.Mask.from_numpy(array).centroid, expected)
+
+
+def test_transforms_of_huge_masks_allocate_no_pixels() -> None:
+    mask = km.Mask.from_bbox((60000, 60000), (10, 20, 30, 40))
+    assert mask.resize(6, 6).size == (6, 6)
+    assert mask.resize(65535, 65535).area == 33 * 44
+    assert mask.crop((10, 20, 30, 40)).area == 1200
+    assert mask.flip(1).bbox == (60000 - 40, 20, 30, 40)
+    assert mask.shift(10**30, 0).area == mask.shift(0, -(10**30)).area == 0
+    assert (~km.Mask.zeros((60000, 60000))).resize(50000, 1).area == 50000
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "reason"),
+    [
+        (lambda mask: mask.resize(-1, 2), km.RLEError, "size must not be negative"),
+        (lambda mask: mask.resize(65536, 65536), km.RLEError, "the format ends at"),
+        (lambda mask: mask.resize(1.5, 2), TypeError, "height must be an integer"),
+        (lambda mask: mask.crop((0, 0, 1)), km.RLEError, "bbox must be"),
+        (lambda mask: mask.crop((0, 0, -1, 1)), km.RLEError, "size must not be negative"),
+        (lambda mask: mask.crop((0.5, 0, 1, 1)), TypeError, "x must be an integer"),
+        (lambda mask: mask.pad(0, 0, -1, 0), km.RLEError, "pad must not be negative"),
+        (lambda mask: mask.shift(0, 1.0), TypeError, "dy must be an integer"),
+        (lambda mask: mask.flip(2), ValueError, "axis must be 0"),
+    ],
+)
+def test_transforms_that_cannot_be(
+    call: Callable[[Any], object], error: type[Exception], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        call(km.Mask.zeros((3, 4)))

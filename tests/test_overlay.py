@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import klingmask as km
 from klingmask.overlay import palette_color
@@ -25,8 +26,6 @@ def source_over(under: list[int], color: tuple[int, ...], alpha: int) -> list[in
     a = Fraction(alpha, 255)
     below = (Fraction(under[3], 255) if len(under) == 4 else Fraction(1)) * (1 - a)
     cover = a + below
-    if cover == 0:
-        return [0, 0, 0, 0]
     mixed = [nearest((c * a + u * below) / cover) for c, u in zip(color, under, strict=False)]
     return mixed + ([nearest(cover * 255)] if len(under) == 4 else [])
 
@@ -43,7 +42,9 @@ def test_every_pixel_is_source_over(
     image = np.array([pixels], np.uint8)[:, :, :channels]
     mask = ~km.Mask.zeros(image.shape[:2])
     laid = km.overlay(image, mask, color, alpha / 255)
-    expected = [source_over(under, color, alpha) for under in image[0].tolist()]
+    expected = image[0].tolist()
+    if alpha:
+        expected = [source_over(under, color, alpha) for under in expected]
     assert laid[0].tolist() == expected
 
 
@@ -103,12 +104,165 @@ def test_colours_go_by_object() -> None:
     assert (km.overlay(image, []) == image).all()
 
 
-def test_palette_colours_differ() -> None:
-    colors = [palette_color(index) for index in range(100)]
-    assert len(set(colors)) == 100
+# What remains of a linear RGB colour without one kind of cone (Machado, Oliveira and
+# Fernandes, "A Physiologically-based Model for Simulation of Color Vision Deficiency",
+# IEEE TVCG 15, 2009; severity 1.0).
+SIGHTS = {
+    "trichromat": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanope": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranope": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanope": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab(linear: Any) -> Any:
+    """CIE L*a*b* (D65) of linear sRGB."""
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    relative = np.clip(linear, 0, 1) @ to_xyz.T / to_xyz.sum(1)
+    f = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative * (29 / 6) ** 2 / 3 + 4 / 29)
+    x, y, z = f.T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_the_first_six_colours_differ_for_all_eyes(sight: str) -> None:
+    srgb = np.array([palette_color(index) for index in range(6)]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = lab(linear @ np.array(SIGHTS[sight]).T)
+    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert min(distances) > 15  # just noticeable is 2.3
+
+
+def test_colours_stay_with_their_objects() -> None:
+    colors = [palette_color(index) for index in range(18)]
+    assert len(set(colors)) == 18
     assert colors[0] == (116, 255, 82)
-    neighbours = itertools.pairwise(colors)
-    assert all(max(abs(a - b) for a, b in zip(c, d, strict=True)) > 80 for c, d in neighbours)
+    assert palette_color(18) == palette_color(0) == palette_color(np.int64(0))
+    assert palette_color("dog") == palette_color("dog") != palette_color("cat")
+    image = np.zeros((2, 2, 3), np.uint8)
+    dog, cat = km.Mask.from_bbox((2, 2), (0, 0, 1, 2)), km.Mask.from_bbox((2, 2), (1, 0, 1, 2))
+    both = km.overlay(image, {"cat": cat, "dog": dog})
+    np.testing.assert_array_equal(both[:, 0], km.overlay(image, {"dog": dog})[:, 0])
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=7), st.integers(0, 2**32 - 1))
+def test_majority_tints_every_pixel_once(order: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stack = rng.random((len(order), 5, 9)) < 0.5
+    colors = [(200, 0, 10), (0, 150, 20), (30, 40, 250)]
+    image = rng.integers(0, 256, (5, 9, 3)).astype(np.uint8)
+    masks = km.MaskArray.from_numpy(stack)
+    laid = km.overlay(image, masks, [colors[k] for k in order], 0.5, overlap="majority")
+    votes = np.array([stack[[k == own for k in order]].sum(0) for own in range(3)])
+    last = [max((i for i, k in enumerate(order) if k == own), default=-1) for own in range(3)]
+    winner = np.argmax(votes * 10 + np.array(last)[:, None, None], 0)
+    tinted = [km.overlay(image, ~km.Mask.zeros((5, 9)), color, 0.5) for color in colors]
+    expected = np.where((votes.max(0) > 0)[..., None], np.choose(winner[..., None], tinted), image)
+    np.testing.assert_array_equal(laid, expected)
+
+
+def test_each_mask_may_have_its_own_opacity_and_outline() -> None:
+    image = np.zeros((5, 10, 3), np.uint8)
+    left, right = km.Mask.from_bbox((5, 10), (0, 0, 5, 5)), km.Mask.from_bbox((5, 10), (5, 0, 5, 5))
+    colors = {"a": (100, 100, 100), "b": (255, 255, 255)}
+    laid = km.overlay(image, {"a": left, "b": right}, colors, {"a": 1, "b": 0}, {"b": 1, "a": 0})
+    assert laid[2, :, 0].tolist() == [100] * 5 + [255, 0, 0, 0, 255]
+    np.testing.assert_array_equal(
+        laid, km.overlay(image, [left, right], list(colors.values()), [1, 0], [0, 1])
+    )
+
+
+@given(arrays(), st.integers(0, 2**32 - 1), st.sampled_from([3, 4]))
+def test_strides_do_not_matter(array: Array, seed: int, channels: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (*array.shape, channels)).astype(np.uint8)
+    masks = [km.Mask.from_numpy(array), ~km.Mask.from_numpy(array)]
+    expected = km.overlay(image, masks, outline=1)
+    layouts = [
+        np.asfortranarray(image),
+        image[::-1, ::-1].copy()[::-1, ::-1],
+        np.repeat(image, 2, 1)[:, ::2],
+        np.concatenate([image, image], 2)[..., :channels],
+        np.concatenate([image, image], 1)[:, : array.shape[1]],
+    ]
+    for layout in layouts:
+        np.testing.assert_array_equal(km.overlay(layout, masks, outline=1), expected)
+        out = np.empty_like(layout)
+        assert km.overlay(image, masks, outline=1, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        assert km.overlay(layout, masks, outline=1, out=layout) is layout
+        np.testing.assert_array_equal(layout, expected)
+
+
+def test_pillow_images_in_and_out() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    mask = km.Mask.from_bbox((20, 30), (3, 4, 10, 9))
+    for mode in ("RGB", "RGBA", "L", "P"):
+        image = Image.fromarray(pixels).convert(mode)
+        laid = km.overlay(image, mask)
+        assert laid.mode == ("RGBA" if mode == "RGBA" else "RGB")
+        plain = np.asarray(image.convert(laid.mode))
+        np.testing.assert_array_equal(np.asarray(laid), km.overlay(plain, mask))
+    cut = km.cutout(Image.fromarray(pixels), mask, crop=True)
+    assert (cut.mode, cut.size) == ("RGBA", (10, 9))
+
+
+def test_labels_stand_on_their_masks() -> None:
+    image = np.zeros((200, 300, 3), np.uint8)
+    masks = {
+        7: km.Mask.from_bbox((200, 300), (20, 30, 80, 90)),
+        "dog": km.Mask.from_bbox((200, 300), (150, 20, 100, 100)),
+        "gone": km.Mask.zeros((200, 300)),
+    }
+    plain = km.overlay(image, masks)
+    for labels in (True, {7: "7", "dog": "dog", "gone": None}, ["7", "dog", ""]):
+        named = km.overlay(image, masks, labels=labels)
+        changed = km.Mask.from_numpy((named != plain).any(2))
+        for mask in (masks[7], masks["dog"]):
+            text = changed & mask
+            assert text.area > 20
+            for at, middle in zip(text.centroid, mask.centroid, strict=True):
+                assert abs(at - middle) < 3
+        assert not changed - masks[7] - masks["dog"]
+    corner = km.overlay(
+        image, {"a long name": km.Mask.from_bbox((200, 300), (298, 0, 2, 2))}, labels=True
+    )
+    assert (corner == 255).any()
+    tiny = km.overlay(np.zeros((3, 3, 4), np.uint8), ~km.Mask.zeros((3, 3)), labels=True)
+    assert tiny.shape == (3, 3, 4)
+
+
+def test_cutouts() -> None:
+    rng = np.random.default_rng(0)
+    array = rng.random((9, 14)) < 0.5
+    array[:2] = array[:, 11:] = False
+    mask = km.Mask.from_numpy(array)
+    for channels in (3, 4):
+        image = rng.integers(0, 256, (9, 14, channels)).astype(np.uint8)
+        alpha = image[..., 3] if channels == 4 else np.full((9, 14), 255)
+        expected = np.dstack([image[..., :3], alpha]) * array[..., None]
+        np.testing.assert_array_equal(km.cutout(image, mask.to_rle()), expected)
+        x, y, w, h = mask.bbox
+        cropped = km.cutout(image[:, ::-1][:, ::-1], mask, crop=True)
+        np.testing.assert_array_equal(cropped, expected[y : y + h, x : x + w])
+    assert not km.cutout(image, km.Mask.zeros((9, 14))).any()
+    with pytest.raises(km.RLEError, match="no box"):
+        km.cutout(image, km.Mask.zeros((9, 14)), crop=True)
+    with pytest.raises(km.RLEError, match=r"\(3, 3\), the image \(9, 14\); mask.resize\(9, 14\)"):
+        km.cutout(image, km.Mask.zeros((3, 3)))
 
 
 MASK = km.Mask.zeros((2, 2))
@@ -125,6 +279,9 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
         ((PICTURE, MASK, None, 1.1), km.RLEError, "opacity must be between 0 and 1"),
         ((PICTURE, MASK, None, float("nan")), km.RLEError, "opacity"),
         ((PICTURE, MASK, None, 0.5, -1), km.RLEError, "outline must not be negative"),
+        ((PICTURE, MASK, None, 0.5, 1.5), TypeError, "outline must be an integer"),
+        ((PICTURE, [MASK, MASK], None, [0.5]), km.RLEError, "1 opacity for 2 masks"),
+        ((PICTURE, {1: MASK}, None, {2: 0.5}), km.RLEError, "opacity has none for the object 1"),
         ((PICTURE, MASK, (1, 2, 300)), km.RLEError, "3 integers from 0 to 255"),
         ((PICTURE, MASK, (1, 2)), km.RLEError, "3 integers from 0 to 255"),
         ((PICTURE, MASK, (0.1, 0.2, 0.3)), km.RLEError, "3 integers from 0 to 255"),

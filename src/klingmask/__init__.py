@@ -22,7 +22,7 @@ from klingmask._rle import (
     symmetric_difference,
     union,
 )
-from klingmask.overlay import overlay, render_layer
+from klingmask.overlay import cutout, overlay, render_layer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "area",
     "bbox",
     "complement",
+    "cutout",
     "decode",
     "difference",
     "encode",

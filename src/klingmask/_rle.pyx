@@ -111,6 +111,26 @@ cdef extern from "klingmask.h" nogil:
     void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)
 
 
+    void km_centroid(const km_mask *mask, double *x, double *y)
+    size_t km_shift_capacity(const km_mask *mask)
+    size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
+                    uint32_t *runs)
+    size_t km_turn(const km_mask *mask, uint32_t *runs)
+    size_t km_flip_rows(const km_mask *mask, uint32_t *runs)
+    size_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width)
+    size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs)
+
+    ctypedef struct km_layer:
+        const km_mask *mask
+        uint8_t[4] color
+        uint8_t opacity
+        uint32_t outline
+
+    size_t km_blend_scratch(const km_layer *layers, size_t n)
+    void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+                  ptrdiff_t stride, uint64_t *scratch)
+
+
 cdef extern from "simd.h" nogil:
     ctypedef struct km_kernels:
         const char *name
@@ -791,6 +811,57 @@ cdef Mask _combine(km_operation operation, Mask a, Mask b):
     return _own(memory, n, a.c.height, a.c.width)
 
 
+cdef int64_t _near(object value, str name) except? -1:
+    """An integer, no further from 0 than an image can reach."""
+    return min(max(_integer(value, name), -(1 << 33)), 1 << 33)
+
+
+cdef Mask _shifted(Mask mask, object x, object y, object height, object width):
+    """What a frame with its corner at (x, y) shows of the mask."""
+    cdef uint32_t high, wide
+    cdef int64_t left = _near(x, "x"), top = _near(y, "y")
+    cdef size_t n
+    _read_size((height, width), &high, &wide)
+    cdef _Memory memory = _new_memory(km_shift_capacity(&mask.c), sizeof(uint32_t))
+    with nogil:
+        n = km_shift(&mask.c, left, top, high, wide, memory.runs())
+    return _own(memory, n, high, wide)
+
+
+def _new_layer(Mask mask not None):
+    """Clear RGBA pixels (h, w, 4) of the mask's size, if the pixel limit allows them."""
+    _check_pixel_limit(&mask.c)
+    return np.zeros((mask.c.height, mask.c.width, 4), np.uint8)
+
+
+def _blend(cnp.ndarray pixels not None, list layers not None):
+    """Lays (mask, (red, green, blue, alpha), opacity, outline) over the pixels.
+
+    They are (h, w, 3 or 4) uint8, each pixel's bytes and each row's pixels
+    together; the masks are of that size, the numbers checked.
+    """
+    cdef size_t n = len(layers), i = 0
+    cdef unsigned channels = cnp.PyArray_DIM(pixels, 2)
+    cdef km_layer *items = <km_layer *>_allocate(n, sizeof(km_layer))
+    cdef _Memory scratch
+    cdef Mask mask
+    try:
+        for mask, color, opacity, outline in layers:
+            items[i].mask = &mask.c
+            items[i].color = color
+            items[i].opacity = opacity
+            items[i].outline = outline
+            i += 1
+        with nogil:
+            i = km_blend_scratch(items, n)
+        scratch = _new_memory(i, sizeof(uint64_t))
+        with nogil:
+            km_blend(items, n, channels, <uint8_t *>cnp.PyArray_DATA(pixels),
+                     cnp.PyArray_STRIDE(pixels, 0), <uint64_t *>scratch.data)
+    finally:
+        PyMem_RawFree(items)
+
+
 @cython.final
 cdef class Mask:
     """One binary mask, kept as run lengths: an immutable value.
@@ -960,6 +1031,17 @@ cdef class Mask:
         return _bbox(&self.c)
 
     @property
+    def centroid(self):
+        """(float, float): the mean x and y of the foreground, pixel centres at 0.5.
+
+        (0.0, 0.0) for an empty mask.
+        """
+        cdef double x, y
+        with nogil:
+            km_centroid(&self.c, &x, &y)
+        return x, y
+
+    @property
     def runs(self):
         """Run lengths down the columns, background first: (n,) uint32, read-only."""
         cdef cnp.npy_intp length = self.c.n_runs
@@ -1061,6 +1143,110 @@ cdef class Mask:
             km_shapes(masks, 2, 1, shapes)
             km_iou(&shapes[0], 1, &shapes[1], 1, &iou)
         return iou
+
+    def resize(self, height, width):
+        """The mask on a grid of another size, by nearest neighbour.
+
+        Pixel (x, y) of the result shows pixel (x * w // width, y * h // height),
+        as OpenCV's INTER_NEAREST does.
+
+        Parameters
+        ----------
+        height, width : int
+
+        Returns
+        -------
+        Mask
+        """
+        cdef uint32_t high, wide
+        cdef size_t n
+        cdef _Memory memory
+        _read_size((height, width), &high, &wide)
+        with nogil:
+            n = km_resize_capacity(&self.c, high, wide)
+        memory = _new_memory(n, sizeof(uint32_t))
+        with nogil:
+            n = km_resize(&self.c, high, wide, memory.runs())
+        return _own(memory, n, high, wide)
+
+    def crop(self, bbox):
+        """What a box shows of the mask.
+
+        Parameters
+        ----------
+        bbox : (int, int, int, int)
+            ``(x, y, w, h)`` in pixels; outside the image is background.
+
+        Returns
+        -------
+        Mask
+            Of the size (h, w).
+        """
+        if len(bbox) != 4:
+            raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
+        x, y, w, h = bbox
+        return _shifted(self, x, y, h, w)
+
+    def pad(self, top, bottom, left, right):
+        """The mask with so many pixels of background more on each side.
+
+        Parameters
+        ----------
+        top, bottom, left, right : int
+
+        Returns
+        -------
+        Mask
+        """
+        sides = [_integer(side, "each side") for side in (top, bottom, left, right)]
+        if min(sides) < 0:
+            raise RLEError(f"pad must not be negative, got {tuple(sides)}; crop() takes away")
+        top, bottom, left, right = sides
+        return _shifted(
+            self, -left, -top, self.c.height + top + bottom, self.c.width + left + right
+        )
+
+    def shift(self, dx, dy):
+        """The mask moved to the right by `dx` and down by `dy` pixels, in an image of its size.
+
+        Parameters
+        ----------
+        dx, dy : int
+            Negative to the left and up. What leaves the image is lost.
+
+        Returns
+        -------
+        Mask
+        """
+        dx, dy = _integer(dx, "dx"), _integer(dy, "dy")
+        return _shifted(self, -dx, -dy, self.c.height, self.c.width)
+
+    def flip(self, axis):
+        """The mask mirrored, as np.flip does it.
+
+        Parameters
+        ----------
+        axis : {0, 1}
+            0 turns it upside down, 1 swaps left and right.
+
+        Returns
+        -------
+        Mask
+        """
+        if axis not in (0, 1):
+            raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {axis!r}")
+        cdef _Memory memory = _new_memory(km_shift_capacity(&self.c), sizeof(uint32_t))
+        cdef Mask flipped
+        cdef size_t n
+        with nogil:
+            n = km_flip_rows(&self.c, memory.runs())
+        flipped = _own(memory, n, self.c.height, self.c.width)
+        if axis == 0:
+            return flipped
+        memory = _new_memory(n + 1, sizeof(uint32_t))
+        with nogil:
+            n = km_turn(&flipped.c, memory.runs())
+        return _own(memory, n, self.c.height, self.c.width)
 
     def __or__(self, other):
         return _combine(KM_UNION, self, other) if isinstance(other, Mask) else NotImplemented

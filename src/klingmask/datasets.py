@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from klingmask._rle import MaskArray, RLEError
+from klingmask._rle import Mask, MaskArray, RLEError
 
 __all__ = ["LabelledMasks", "find_masks", "read_masks"]
 
@@ -32,6 +32,8 @@ class LabelledMasks:
     masks: MaskArray
     labels: list[Labels]
     """One dict a mask: frame, object, image, category, score, as far as known."""
+    every: int = 1
+    """How many frames of the video lie from one with masks to the next."""
 
     def where(self, **wanted: object) -> "LabelledMasks":
         """Return those masks whose labels have these values (compared as text)."""
@@ -40,7 +42,17 @@ class LabelledMasks:
             for index, labels in enumerate(self.labels)
             if all(key in labels and str(labels[key]) == str(wanted[key]) for key in wanted)
         ]
-        return LabelledMasks(self.kind, self.masks[kept], [self.labels[index] for index in kept])
+        labels = [self.labels[index] for index in kept]
+        return LabelledMasks(self.kind, self.masks[kept], labels, self.every)
+
+    def tracking(self) -> dict[int, dict[int | float | str, Mask]]:
+        """Return the masks by frame and object: frame 0 and the place where nothing is said."""
+        frames: dict[int, dict[int | float | str, Mask]] = {}
+        for place, (labels, mask) in enumerate(zip(self.labels, self.masks, strict=True)):
+            objects = frames.setdefault(int(labels.get("frame", 0)), {})
+            name = labels.get("object", place)
+            objects[name if name not in objects else f"{name} ({place})"] = mask
+        return frames
 
 
 def read_masks(content: bytes | str) -> LabelledMasks:
@@ -98,7 +110,8 @@ def find_masks(document: object) -> LabelledMasks:
     kind, found = _recognise(document)
     entries = list(found)
     masks = MaskArray.from_rles([rle for rle, _ in entries])
-    return LabelledMasks(kind, masks, [labels for _, labels in entries])
+    every = _spacing(document) if kind == "an SA-V file" else 1
+    return LabelledMasks(kind, masks, [labels for _, labels in entries], every)
 
 
 def _recognise(document: object) -> tuple[str, _Found]:
@@ -164,12 +177,16 @@ def _in_frame(frame: Mapping[str, Any]) -> _Found:
         )
 
 
-def _in_masklet(document: Mapping[str, Any]) -> _Found:
+def _spacing(document: Any) -> int:
     """SA-V annotates every 4th frame, or so say the frames of video and masklet."""
     frames, total = document["masklet"], document.get("video_frame_count")
-    every = 1
     if isinstance(total, (int, float)) and 0 < len(frames) <= total < 2**53:
-        every = math.ceil(total / len(frames))
+        return math.ceil(total / len(frames))
+    return 1
+
+
+def _in_masklet(document: Mapping[str, Any]) -> _Found:
+    frames, every = document["masklet"], _spacing(document)
     ids = document.get("masklet_id")
     for index, objects in enumerate(frames):
         if not isinstance(objects, list):

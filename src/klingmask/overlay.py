@@ -1,22 +1,26 @@
-"""Masks laid over pictures: colours, opacity, outlines.
+"""Masks laid over pictures: colours, opacity, outlines, labels; layers and cut-outs.
 
 Compositing is source-over on 8-bit channels without gamma, in integers. With
 ``a`` = the opacity in 255ths, a channel ``d`` under colour ``c`` becomes
 ``(c * a + d * (255 - a)) / 255``, rounded to the nearest integer (there are no
-ties: 255 is odd).
+ties: 255 is odd). The work is done in ``core/blend.c``; here is what it is told.
 """
 
-import colorsys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from klingmask._rle import Mask, RLEError
+from klingmask._rle import Mask, RLEError, _blend, _new_layer
 from klingmask.typing import RLELike
 
-__all__ = ["Color", "Colors", "Masks", "overlay", "palette_color", "render_layer"]
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+__all__ = ["Color", "Colors", "Masks", "cutout", "overlay", "palette_color", "render_layer"]
 
 Color: TypeAlias = Sequence[int]
 """(red, green, blue) or (red, green, blue, alpha), each 0 to 255."""
@@ -29,55 +33,115 @@ Colors: TypeAlias = Color | Sequence[Color] | Mapping[Any, Color] | npt.NDArray[
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
+_T = TypeVar("_T")
+
 # What the sample code of Kling's API reference draws a mask with.
 KLING_GREEN = (116, 255, 82)
 KLING_ALPHA = 163
 
+# Kling's green, then those of the colours of Okabe and Ito (Wong, "Points of view: Color
+# blindness", Nature Methods 8, 2011) that stay apart from it for every kind of sight.
+_BASE = (
+    KLING_GREEN,
+    (0, 114, 178),  # blue
+    (213, 94, 0),  # vermillion
+    (204, 121, 167),  # reddish purple
+    (86, 180, 233),  # sky blue
+    (230, 159, 0),  # orange
+)
+_SHADES: tuple[Callable[[int], int], ...] = (
+    lambda channel: channel,
+    lambda channel: channel * 55 // 100,
+    lambda channel: (channel + 255) // 2,
+)
+PALETTE = tuple(
+    (shade(red), shade(green), shade(blue)) for shade in _SHADES for red, green, blue in _BASE
+)
 
-def palette_color(index: int) -> tuple[int, int, int]:
-    """Return the colour of the object with this index, the same every time.
 
-    The first is Kling's green; each further one turns the hue by the golden
-    angle, which keeps neighbours apart however many there are.
+def palette_color(object_id: object) -> tuple[int, int, int]:
+    """Return the colour of an object, the same for its id in every frame and run.
+
+    Parameters
+    ----------
+    object_id : object
+        An integer counts through the palette of 18 colours: six that differ for
+        colour-blind eyes too, then the same darker, then lighter. Anything else
+        goes by its text.
+
+    Returns
+    -------
+    (int, int, int)
+        Red, green, blue, each 0 to 255.
     """
-    if index == 0:
-        return KLING_GREEN
-    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in KLING_GREEN))
-    turned = (hue + index * 0.618033988749895) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(turned, saturation, value)
-    return round(red * 255), round(green * 255), round(blue * 255)
+    if isinstance(object_id, (int, np.integer)):
+        return PALETTE[int(object_id) % len(PALETTE)]
+    return PALETTE[zlib.crc32(str(object_id).encode()) % len(PALETTE)]
 
 
+@overload
+def overlay(
+    image: "PILImage",
+    masks: Masks,
+    colors: Colors | None = None,
+    opacity: float | Sequence[float] | Mapping[Any, float] = KLING_ALPHA / 255,
+    outline: int | Sequence[int] | Mapping[Any, int] = 0,
+    out: None = None,
+    *,
+    labels: bool | Sequence[object] | Mapping[Any, object] = False,
+    overlap: Literal["over", "majority"] = "over",
+) -> "PILImage": ...
+@overload
 def overlay(
     image: npt.ArrayLike,
     masks: Masks,
     colors: Colors | None = None,
-    opacity: float = KLING_ALPHA / 255,
-    outline: int = 0,
+    opacity: float | Sequence[float] | Mapping[Any, float] = KLING_ALPHA / 255,
+    outline: int | Sequence[int] | Mapping[Any, int] = 0,
     out: Image | None = None,
-) -> Image:
+    *,
+    labels: bool | Sequence[object] | Mapping[Any, object] = False,
+    overlap: Literal["over", "majority"] = "over",
+) -> Image: ...
+def overlay(
+    image: Any,
+    masks: Masks,
+    colors: Colors | None = None,
+    opacity: float | Sequence[float] | Mapping[Any, float] = KLING_ALPHA / 255,
+    outline: int | Sequence[int] | Mapping[Any, int] = 0,
+    out: Image | None = None,
+    *,
+    labels: bool | Sequence[object] | Mapping[Any, object] = False,
+    overlap: Literal["over", "majority"] = "over",
+) -> Any:
     """Lay masks over an image, one after the other.
 
     Parameters
     ----------
-    image : array_like, shape (h, w, 3) or (h, w, 4), uint8
-        RGB, or RGBA with straight alpha.
+    image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
+        RGB, or RGBA with straight alpha; any strides.
     masks : mask, iterable of masks, or mapping from object id to mask
         Masks or rles of the image's size; the last is on top.
     colors : color, sequence of colors, or mapping from object id to color, optional
         (red, green, blue), each 0 to 255: one for all masks, or one for each.
-        By default an object's colour goes by its id if that is an integer,
-        else by its place.
-    opacity : float
-        Of the colour, 0 to 1; rounded to 255ths.
-    outline : int
+        By default that of `palette_color` for its id, or else for its place.
+    opacity : float, sequence of floats, or mapping from object id to float
+        Of the colour, 0 to 1, rounded to 255ths: one for all masks, or one for each.
+    outline : int, sequence of ints, or mapping from object id to int
         Width in pixels of an opaque line along the inside of each mask's edge.
     out : ndarray, optional
         Where the result goes, shaped as the image; may be `image` itself.
+    labels : bool, sequence, or mapping from object id to text
+        What to write at each mask's centroid; True writes the object's id or
+        place. Needs the extra ``image``.
+    overlap : {"over", "majority"}
+        Where masks overlap, "over" blends one over the other, in their order.
+        "majority" tints every pixel once, in the colour that most of its masks
+        have; where as many have another, that of the later mask.
 
     Returns
     -------
-    ndarray, shape of `image`, uint8
+    ndarray, shape of `image`, uint8; or a PIL image if `image` is one
         A new array, or `out`.
 
     Raises
@@ -87,38 +151,53 @@ def overlay(
     TypeError
         If the image is not uint8.
     """
-    picture = np.asarray(image)
-    if picture.dtype != np.uint8:
-        raise TypeError(f"the image must be uint8, got {picture.dtype}")
-    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
-        raise RLEError(f"the image must have the shape (h, w, 3) or (h, w, 4), got {picture.shape}")
-    if not 0 <= opacity <= 1:
-        raise RLEError(f"opacity must be between 0 and 1, got {opacity}")
-    if outline < 0:
-        raise RLEError(f"outline must not be negative, got {outline}")
-    layers = _layers(masks, colors)
-    for index, (mask, _) in enumerate(layers):
-        if mask.size != picture.shape[:2]:
-            raise RLEError(
-                f"mask {index} has the size {mask.size}, the image {picture.shape[:2]}", index=index
-            )
+    if _is_pil(image):
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        laid = overlay(
+            np.asarray(image.convert(mode)),
+            masks,
+            colors,
+            opacity,
+            outline,
+            out,
+            labels=labels,
+            overlap=overlap,
+        )
+        from PIL.Image import fromarray
+
+        return fromarray(laid)
+    picture = _checked_picture(image)
+    if overlap not in ("over", "majority"):
+        raise ValueError(f"overlap must be 'over' or 'majority', got {overlap!r}")
+    ids, found = _with_ids(masks)
+    for index, mask in enumerate(found):
+        _check_size(mask, picture, f"mask {index}", index)
+    layers = list(
+        zip(
+            found,
+            [(*color, 255) for color in _colors(colors, ids)],
+            [_opacity(value) for value in _each(opacity, ids, "opacity")],
+            [_outline(value) for value in _each(outline, ids, "outline")],
+            strict=True,
+        )
+    )
     if out is None:
-        out = picture.copy()
+        out = picture.copy(order="C")
     else:
         if out.dtype != np.uint8 or out.shape != picture.shape:
             raise RLEError(
                 f"out must be uint8 of shape {picture.shape}, got {out.dtype} {out.shape}"
             )
+        if not out.flags.writeable:
+            raise RLEError("out is read-only")
         if out is not picture:
             out[...] = picture
-    inside = np.empty(picture.shape[:2], np.bool_)
-    for mask, color in layers:
-        x, y, w, h = mask.bbox
-        box = slice(y, y + h), slice(x, x + w)
-        area = mask.to_numpy(out=inside)[box]
-        _blend(out[box], area, color, round(opacity * 255))
-        if outline:
-            _blend(out[box], area & ~_eroded(area, outline), color, 255)
+    if overlap == "majority":
+        layers = _majority(layers)
+    _lay(out, layers)
+    if labels is not False:
+        texts = ids if labels is True else _each(labels, ids, "labels")
+        _write_labels(out, found, texts)
     return out
 
 
@@ -143,10 +222,121 @@ def render_layer(
     RLEError
         If the mask has more pixels than `set_max_pixels` allows.
     """
-    inside = Mask.from_rle(mask).to_numpy(dtype="bool")
-    layer = np.zeros((*inside.shape, 4), np.uint8)
-    layer[inside] = _color(color, 4)
+    found = Mask.from_rle(mask)
+    red, green, blue, alpha = _color(color, 4)
+    layer = _new_layer(found)
+    _lay(layer, [(found, (red, green, blue, alpha), 255, 0)])
     return layer
+
+
+@overload
+def cutout(image: "PILImage", mask: RLELike, *, crop: bool = False) -> "PILImage": ...
+@overload
+def cutout(image: npt.ArrayLike, mask: RLELike, *, crop: bool = False) -> Image: ...
+def cutout(image: Any, mask: RLELike, *, crop: bool = False) -> Any:
+    """Cut the foreground out of an image.
+
+    Parameters
+    ----------
+    image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
+        RGB or RGBA.
+    mask : Mask or rle
+        Of the image's size.
+    crop : bool
+        Whether to keep the mask's bounding box only.
+
+    Returns
+    -------
+    ndarray, shape (h, w, 4), uint8; or a PIL image if `image` is one
+        RGBA: the image where the mask is, clear (all 0) elsewhere.
+
+    Raises
+    ------
+    RLEError
+        If the mask is not of the image's size, or is empty and `crop` is wanted.
+    """
+    if _is_pil(image):
+        from PIL.Image import fromarray
+
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        return fromarray(cutout(np.asarray(image.convert(mode)), mask, crop=crop))
+    picture, found = _checked_picture(image), Mask.from_rle(mask)
+    _check_size(found, picture, "the mask")
+    if crop:
+        if not found:
+            raise RLEError("an empty mask has no box to crop to")
+        x, y, w, h = found.bbox
+        picture, found = picture[y : y + h, x : x + w], found.crop(found.bbox)
+    cut = np.empty((*found.size, 4), np.uint8)
+    cut[..., :3] = picture[..., :3]
+    cut[..., 3] = picture[..., 3] if picture.shape[2] == 4 else 255
+    cut *= found.to_numpy()[..., None]
+    return cut
+
+
+# A mask, its colour and alpha, the opacity in 255ths and the outline's width.
+_Layer: TypeAlias = tuple[Mask, tuple[int, int, int, int], int, int]
+
+
+def _is_pil(image: object) -> bool:
+    """Whether it is a PIL image, without importing PIL for it."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def _checked_picture(image: npt.ArrayLike) -> Image:
+    picture = np.asarray(image)
+    if picture.dtype != np.uint8:
+        raise TypeError(f"the image must be uint8, got {picture.dtype}")
+    if picture.ndim != 3 or picture.shape[2] not in (3, 4):
+        raise RLEError(f"the image must have the shape (h, w, 3) or (h, w, 4), got {picture.shape}")
+    return picture
+
+
+def _check_size(mask: Mask, picture: Image, name: str, index: int | None = None) -> None:
+    height, width = picture.shape[:2]
+    if mask.size != (height, width):
+        raise RLEError(
+            f"{name} has the size {mask.size}, the image {(height, width)}; "
+            f"mask.resize{(height, width)} would fit it",
+            index=index,
+        )
+
+
+def _lay(picture: Image, layers: list[_Layer]) -> None:
+    """Blend the layers into the picture, in place, whatever its strides."""
+    if picture.strides[1:] == (picture.shape[2], 1) or picture.size == 0:
+        _blend(picture, layers)
+        return
+    contiguous = np.ascontiguousarray(picture)
+    _blend(contiguous, layers)
+    picture[...] = contiguous
+
+
+def _majority(layers: list[_Layer]) -> list[_Layer]:
+    """One layer a colour: the pixels of which most of their masks have that colour."""
+    at_least: dict[tuple[int, ...], list[Mask]] = {}  # [color][k]: more than k masks have it
+    last: dict[tuple[int, ...], int] = {}
+    for place, (mask, tint, _, _) in enumerate(layers):
+        counted = at_least.setdefault(tint, [])
+        last[tint] = place
+        for k, above in enumerate(counted):
+            counted[k], mask = above | mask, above & mask
+        counted.append(mask)
+    won = []
+    for color, own in at_least.items():
+        winning = Mask.zeros(own[0].size)
+        for k, reached in enumerate(own):
+            for other, others in at_least.items():
+                if other == color:
+                    continue
+                enough = k + (last[other] < last[color])
+                if enough < len(others):
+                    reached -= others[enough]
+            winning |= reached
+        _, (red, green, blue, alpha), opacity, outline = layers[last[color]]
+        won.append((winning, (red, green, blue, alpha), opacity, outline))
+    return won
 
 
 def _color(color: Color, channels: int) -> tuple[int, ...]:
@@ -158,54 +348,85 @@ def _color(color: Color, channels: int) -> tuple[int, ...]:
     return values
 
 
-def _layers(masks: Masks, colors: Colors | None) -> list[tuple[Mask, tuple[int, ...]]]:
-    """Every mask with its colour, in drawing order."""
+def _opacity(value: float) -> int:
+    if not 0 <= value <= 1:
+        raise RLEError(f"opacity must be between 0 and 1, got {value}")
+    return round(value * 255)
+
+
+def _outline(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"outline must be an integer, got {value!r}")
+    if value < 0:
+        raise RLEError(f"outline must not be negative, got {value}")
+    return min(int(value), 2**32 - 1)
+
+
+def _with_ids(masks: Masks) -> tuple[list[Any], list[Mask]]:
+    """Object ids and masks, in drawing order; the ids of a list are places."""
     if isinstance(masks, Mask) or (isinstance(masks, Mapping) and "counts" in masks):
         masks = [masks]
     if isinstance(masks, Mapping):
-        ids, rles = list(masks), list(masks.values())
-    else:
-        rles = list(masks)
-        ids = list(range(len(rles)))
-    found = [Mask.from_rle(rle) for rle in rles]
-    if colors is None:
-        places = (key if isinstance(key, int) else place for place, key in enumerate(ids))
-        chosen: list[Color] = [palette_color(place) for place in places]
-    elif isinstance(colors, Mapping):
-        missing = [key for key in ids if key not in colors]
+        return list(masks), [Mask.from_rle(rle) for rle in masks.values()]
+    found = [Mask.from_rle(rle) for rle in masks]
+    return list(range(len(found))), found
+
+
+def _each(values: Any, ids: list[Any], name: str) -> list[Any]:
+    """One value for each of the masks, given once, in their order or by id."""
+    if isinstance(values, Mapping):
+        missing = [key for key in ids if key not in values]
         if missing:
-            raise RLEError(f"colors has none for the object {missing[0]!r}")
-        chosen = [colors[key] for key in ids]
-    else:
+            raise RLEError(f"{name} has none for the object {missing[0]!r}")
+        return [values[key] for key in ids]
+    if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
+        return [values] * len(ids)
+    if len(values) != len(ids):
+        raise RLEError(f"there are {len(values)} {name} for {len(ids)} masks")
+    return list(values)
+
+
+def _colors(colors: Colors | None, ids: list[Any]) -> list[tuple[int, int, int]]:
+    if colors is None:
+        return [palette_color(key) for key in ids]
+    if not isinstance(colors, Mapping):
         listed: list[Any] = list(colors)
         single = not any(isinstance(entry, (Sequence, np.ndarray)) for entry in listed)
-        chosen = [listed] * len(ids) if single else listed
-        if len(chosen) != len(ids):
-            raise RLEError(f"there are {len(chosen)} colors for {len(ids)} masks")
-    return [(mask, _color(color, 3)) for mask, color in zip(found, chosen, strict=True)]
+        colors = [listed] * len(ids) if single else listed
+    chosen = []
+    for color in _each(colors, ids, "colors"):
+        red, green, blue = _color(color, 3)
+        chosen.append((red, green, blue))
+    return chosen
 
 
-def _blend(
-    picture: Image, where: npt.NDArray[np.bool_], color: tuple[int, ...], alpha: int
-) -> None:
-    """Source-over of one colour, in place."""
-    under = picture[where].astype(np.uint32)
-    source = np.array(color, np.uint32)
-    if picture.shape[2] == 3:
-        picture[where] = (source * alpha + under * (255 - alpha) + 127) // 255
-        return
-    # Straight alpha: each side counts by what it covers, in 255 * 255ths.
-    below = under[:, 3:] * (255 - alpha)
-    cover = alpha * 255 + below
-    mixed = source * (alpha * 255) + under[:, :3] * below
-    under[:, :3] = (mixed + cover // 2) // np.maximum(cover, 1)
-    under[:, 3:] = (cover + 127) // 255
-    picture[where] = under
+def _write_labels(picture: Image, masks: list[Mask], texts: list[Any]) -> None:
+    """Write white on dark, in the middle of each mask that has foreground."""
+    try:
+        from PIL import Image as Pillow
+        from PIL import ImageDraw, ImageFont
+    except ImportError as error:
+        raise ImportError("labels need Pillow: pip install 'klingmask[image]'") from error
 
-
-def _eroded(area: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
-    """Peel `steps` layers of pixels off, as seen from their four neighbours."""
-    for _ in range(steps):
-        edged = np.pad(area, 1)
-        area = area & edged[:-2, 1:-1] & edged[2:, 1:-1] & edged[1:-1, :-2] & edged[1:-1, 2:]
-    return area
+    height, width = picture.shape[:2]
+    size = max(11, height // 40)
+    font = ImageFont.load_default(size)
+    for mask, text in zip(masks, texts, strict=True):
+        if not mask or text is None or not str(text):
+            continue
+        left, top, right, bottom = font.getbbox(str(text), stroke_width=size // 8)
+        w, h = int(right - left) + 1, int(bottom - top) + 1
+        x, y = mask.centroid
+        x0 = max(0, min(int(x - w / 2), width - w))
+        y0 = max(0, min(int(y - h / 2), height - h))
+        patch = picture[y0 : y0 + h, x0 : x0 + w]
+        drawn = Pillow.fromarray(np.ascontiguousarray(patch))
+        ImageDraw.Draw(drawn).text(
+            (-left, -top),
+            str(text),
+            (255,) * picture.shape[2],
+            font,
+            stroke_width=size // 8,
+            stroke_fill=(0, 0, 0, 255)[: picture.shape[2]],
+        )
+        patch[...] = np.asarray(drawn)

@@ -139,6 +139,121 @@ static void check_raster(const sample *s)
     free(columns);
 }
 
+/* A pixel of a sample, background outside. */
+static bool pixel_of(const sample *s, int64_t x, int64_t y)
+{
+    int64_t height = s->mask.height, width = s->mask.width;
+    return x >= 0 && y >= 0 && x < width && y < height && s->pixels[x * height + y];
+}
+
+/* The runs of what `pixel` says of every place, against `runs`. */
+static void check_grid(const uint32_t *runs, size_t n, const uint8_t *expected, uint32_t height,
+                       uint32_t width)
+{
+    uint64_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        CHECK(i == 0 || runs[i] > 0);
+        for (uint32_t j = 0; j < runs[i]; j++)
+            CHECK(expected[at++] == (i & 1));
+    }
+    CHECK(at == (uint64_t)height * width);
+}
+
+static void check_transforms(const sample *s)
+{
+    uint32_t old_height = s->mask.height, old_width = s->mask.width;
+    for (unsigned kind = 0; kind < 4; kind++) {
+        uint32_t height = old_height, width = old_width;
+        int64_t x = (int64_t)below(2 * width + 3) - width, y = (int64_t)below(2 * height + 3) - height;
+        if (kind == 0 || kind == 3) {
+            height = below(2 * height + 3);
+            width = below(2 * width + 3);
+        }
+        uint8_t *grid = room((size_t)height * width, 1);
+        for (uint32_t c = 0; c < width; c++)
+            for (uint32_t r = 0; r < height; r++) {
+                int64_t from_x = kind == 0   ? c + x
+                                 : kind == 1 ? (int64_t)old_width - 1 - c
+                                 : kind == 2 ? c
+                                             : (int64_t)((uint64_t)c * old_width / width);
+                int64_t from_y = kind == 0 ? r + y
+                                 : kind < 3 ? (int64_t)old_height - 1 - r
+                                            : (int64_t)((uint64_t)r * old_height / height);
+                grid[(size_t)c * height + r] = pixel_of(s, from_x, from_y);
+            }
+        size_t capacity = kind == 1   ? s->mask.n_runs + 1
+                          : kind == 3 ? km_resize_capacity(&s->mask, height, width)
+                                      : km_shift_capacity(&s->mask);
+        uint32_t *runs = room(capacity, sizeof *runs);
+        size_t n = kind == 0   ? km_shift(&s->mask, x, y, height, width, runs)
+                   : kind == 1 ? km_turn(&s->mask, runs)
+                   : kind == 2 ? km_flip_rows(&s->mask, runs)
+                               : km_resize(&s->mask, height, width, runs);
+        CHECK(n <= capacity);
+        check_grid(runs, n, grid, height, width);
+        free(runs);
+        free(grid);
+    }
+}
+
+static bool within(const sample *s, uint32_t x, uint32_t y, uint32_t steps)
+{
+    int64_t reach = steps;
+    for (int64_t dx = -reach; dx <= reach; dx++)
+        for (int64_t dy = -reach; dy <= reach; dy++)
+            if ((dx < 0 ? -dx : dx) + (dy < 0 ? -dy : dy) <= reach && !pixel_of(s, x + dx, y + dy))
+                return false;
+    return true;
+}
+
+/* The formula of blend.c's head, pixel by pixel. */
+static void blend_plainly(uint8_t *pixel, unsigned channels, const uint8_t *color, unsigned alpha)
+{
+    double a = alpha / 255.0, under = channels == 4 ? pixel[3] / 255.0 : 1, cover = a + under * (1 - a);
+    for (unsigned i = 0; i < 3 && alpha > 0; i++) {
+        double mixed = (color[i] * a + pixel[i] * under * (1 - a)) / cover;
+        pixel[i] = (uint8_t)(mixed + 0.5 + 1e-9);
+    }
+    if (channels == 4)
+        pixel[3] = (uint8_t)(cover * 255 + 0.5 + 1e-9);
+}
+
+static void check_blend(const sample *a, const sample *b)
+{
+    uint32_t height = a->mask.height, width = a->mask.width;
+    unsigned channels = 3 + below(2);
+    size_t stride = (size_t)width * channels + below(5), n = height ? (height - 1) * stride + (size_t)width * channels : 0;
+    uint8_t *image = room(n, 1), *expected = room(n, 1);
+    bool opaque = below(2);
+    for (size_t i = 0; i < n; i++)
+        image[i] = (uint8_t)(opaque && i % stride % 4 == 3 ? 255 : below(256));
+    if (n)
+        memcpy(expected, image, n);
+    km_layer layers[2];
+    for (unsigned i = 0; i < 2; i++) {
+        layers[i] = (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(3)};
+        for (unsigned j = 0; j < 3; j++)
+            layers[i].color[j] = (uint8_t)below(256);
+        layers[i].opacity = (uint8_t)(below(4) ? below(256) : 255);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        for (uint32_t y = 0; y < height; y++)
+            for (uint32_t x = 0; x < width; x++) {
+                const sample *s = i ? b : a;
+                if (!pixel_of(s, x, y))
+                    continue;
+                bool line = layers[i].outline && !within(s, x, y, layers[i].outline);
+                blend_plainly(expected + y * stride + (size_t)x * channels, channels,
+                              layers[i].color, line ? 255 : layers[i].opacity);
+            }
+    uint64_t *scratch = room(km_blend_scratch(layers, 2), sizeof *scratch);
+    km_blend(layers, 2, channels, image, (ptrdiff_t)stride, scratch);
+    CHECK(n == 0 || memcmp(image, expected, n) == 0);
+    free(scratch);
+    free(expected);
+    free(image);
+}
+
 static bool read_one(const char *text, size_t length, const km_mask *size, bool strict,
                      uint32_t **runs, km_mask *mask, km_failure *failure)
 {
@@ -409,6 +524,10 @@ static void check_everything(void)
         check_counts(&a);
         check_measures(&a);
         check_pair(&a, &b);
+        if (i % 3 == 0) {
+            check_transforms(&a);
+            check_blend(&a, &b);
+        }
         discard(&a);
         discard(&b);
         if (i % 20 == 0)

@@ -83,11 +83,11 @@ static inline void km_set_range(uint64_t *words, uint64_t from, uint64_t to)
     size_t i = first + 1;
     for (; i + 4 <= last; i += 4)
         words[i] = words[i + 1] = words[i + 2] = words[i + 3] = ~UINT64_C(0);
-    if (last - i & 2) {
+    if ((last - i) & 2) {
         words[i] = words[i + 1] = ~UINT64_C(0);
         i += 2;
     }
-    if (last - i & 1)
+    if ((last - i) & 1)
         words[i] = ~UINT64_C(0);
     words[last] |= km_range(0, high);
 }

@@ -111,6 +111,15 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *p
  * image saves most of the work. */
 bool km_is_narrow(const km_mask *mask);
 
+/* All 0 for an empty mask, as in the COCO data set. */
+typedef struct {
+    uint32_t x, y, width, height;
+} km_box;
+
+/* The bits of a mask in its bounding box, row-major: km_words(box.width) words of
+ * 64 bits a row, bit i of word j for column 64 * j + i of the box. */
+void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
+
 /* Encoding takes two steps, so that the caller can allocate exactly: scan
  * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns
  * the number of runs; runs writes that many. */
@@ -145,12 +154,43 @@ size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, ui
 /* `runs` has room for mask->n_runs + 1. */
 size_t km_complement(const km_mask *mask, uint32_t *runs);
 
-/* ---- measure.c: numbers about masks ---- */
+/* ---- transform.c: a mask on another grid; runs in, canonical runs out ---- */
 
-/* All 0 for an empty mask, as in the COCO data set. */
+/* What a frame of height x width shows of the mask if its top left corner is at
+ * (x, y) of the mask's image, which is background all around. `runs` has room for
+ * km_shift_capacity() runs. */
+size_t km_shift_capacity(const km_mask *mask);
+size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
+                uint32_t *runs);
+
+/* The mask turned by 180 degrees; room for mask->n_runs + 1 runs. */
+size_t km_turn(const km_mask *mask, uint32_t *runs);
+
+/* The mask upside down; room for km_shift_capacity() runs. */
+size_t km_flip_rows(const km_mask *mask, uint32_t *runs);
+
+/* The mask on a grid of height x width, of which pixel (x, y) shows the pixel
+ * (x * mask->width / width, y * mask->height / height), rounded down. */
+size_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width);
+size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs);
+
+/* ---- blend.c: masks onto pixels of 3 or 4 channels of 8 bits ---- */
+
 typedef struct {
-    uint32_t x, y, width, height;
-} km_box;
+    const km_mask *mask;
+    uint8_t color[4]; /* red, green, blue; alpha where it is opaque */
+    uint8_t opacity;
+    uint32_t outline; /* the width of an opaque line along the inside of the edge */
+} km_layer;
+
+/* Lays the layers over an image (height, width, channels), one on the other: RGB,
+ * or RGBA with straight alpha. `stride` bytes go from row to row, `scratch` has
+ * km_blend_scratch() words of 64 bits. */
+size_t km_blend_scratch(const km_layer *layers, size_t n);
+void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+              ptrdiff_t stride, uint64_t *scratch);
+
+/* ---- measure.c: numbers about masks ---- */
 
 /* The runs of a full box that lies inside the image: at most 2 * width + 1. */
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
@@ -158,6 +198,11 @@ size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 
 uint64_t km_area(const km_mask *mask);
+
+/* The mean of the foreground's pixel centres, (0.5, 0.5) being that of the first
+ * pixel; (0, 0) for an empty mask. */
+void km_centroid(const km_mask *mask, double *x, double *y);
+
 km_box km_bounds(const km_mask *mask);
 
 /* A mask as IoU wants it: its measures, and its bits if they are worth it. */

@@ -57,6 +57,20 @@ size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
     return writer.n;
 }
 
+void km_centroid(const km_mask *mask, double *x, double *y)
+{
+    km_walk walk = km_walk_start(mask);
+    km_piece piece;
+    double area = (double)km_area(mask), sum_x = 0, sum_y = 0;
+    while (km_walk_on(&walk, &piece)) {
+        double length = piece.end - piece.first;
+        sum_x += length * (piece.column + 0.5);
+        sum_y += length * (0.5 * piece.first + 0.5 * piece.end);
+    }
+    *x = area > 0 ? sum_x / area : 0;
+    *y = area > 0 ? sum_y / area : 0;
+}
+
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y)
 {
     if (x >= mask->width || y >= mask->height)

@@ -21,13 +21,15 @@ void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
         km_simd.fill(mask->runs, mask->n_runs, value, pixels);
 }
 
-/* The part of the image that is painted: the columns left to right - 1, each row
- * of them in `words` words of bits, of which the first `skip` bits are left out. */
+/* The part of the image that there are bits for: the columns left to right - 1 of
+ * the rows first to end - 1. Each row has `words` words of bits, of which the first
+ * `skip` bits are left out. */
 typedef struct {
     uint32_t left, right, skip;
+    uint64_t first, end;
     size_t words;
     uint64_t *changes;
-    uint64_t top, bottom; /* the rows that have foreground, as far as is known */
+    uint64_t top, bottom; /* the rows that have foreground */
 } km_window;
 
 enum { LINE = 64 }; /* bytes of a cache line */
@@ -40,7 +42,8 @@ size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
 static inline void change(km_window *window, uint64_t row, uint32_t column)
 {
     uint32_t bit = column - window->left + window->skip;
-    window->changes[row * window->words + bit / KM_WORD] ^= UINT64_C(1) << bit % KM_WORD;
+    window->changes[(row - window->first) * window->words + bit / KM_WORD] ^= UINT64_C(1)
+                                                                              << bit % KM_WORD;
 }
 
 /* Marks the pixels that differ from the one above. Every column starts from
@@ -63,7 +66,7 @@ static void mark_changes(const km_mask *mask, km_window *window)
             for (; end > height; end -= height)
                 change(window, 0, ++pixel.column);
         }
-        if (end < height)
+        if (end < window->end)
             change(window, end, pixel.column);
         pixel.row = end;
     }
@@ -103,7 +106,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *p
     if (mask->n_runs < 2)
         return;
     km_columns(mask, &left, &right);
-    km_window window = {0, narrow ? right : width, 0, 0, scratch, 0, 0};
+    km_window window = {0, narrow ? right : width, 0, 0, height, 0, scratch, 0, 0};
     /* Vectors are stored fastest where they do not cross cache lines. Where all
      * rows start alike, words of bits start where lines do. */
     uint32_t past = stride % LINE == 0 ? (uint32_t)((uintptr_t)pixels % LINE) : 0;
@@ -124,6 +127,19 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *p
     km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
                   columns, window.skip, value,
                   pixels + (ptrdiff_t)window.top * stride + window.left, stride);
+}
+
+void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
+{
+    size_t words = km_words(box.width);
+    if (box.width == 0)
+        return;
+    km_window window = {box.x, box.x + box.width, 0, box.y, (uint64_t)box.y + box.height, words,
+                        bits, 0, 0};
+    memset(bits, 0, box.height * words * sizeof *bits);
+    mark_changes(mask, &window);
+    for (size_t i = words; i < box.height * words; i++)
+        bits[i] ^= bits[i - words];
 }
 
 /* ---- pixels -> runs ---- */

@@ -56,4 +56,43 @@ static inline void km_skip(km_pixel *pixel, uint64_t length, uint32_t height)
     pixel->row %= height;
 }
 
+/* The part of a run of foreground that lies in one column: rows first to end - 1. */
+typedef struct {
+    uint32_t column, first, end;
+} km_piece;
+
+/* Where a walk through a mask's pieces stands. */
+typedef struct {
+    const km_mask *mask;
+    size_t next;   /* the run of foreground after this one */
+    uint64_t left; /* pixels of this one that are still to come */
+    km_pixel at;
+} km_walk;
+
+static inline km_walk km_walk_start(const km_mask *mask)
+{
+    return (km_walk){mask, 1, 0, {0, 0}};
+}
+
+/* Gives the next piece, from top to bottom and left to right; false at the end. */
+static inline bool km_walk_on(km_walk *walk, km_piece *piece)
+{
+    uint32_t height = walk->mask->height;
+    if (walk->left == 0) {
+        if (walk->next >= walk->mask->n_runs)
+            return false;
+        km_skip(&walk->at, walk->mask->runs[walk->next - 1], height);
+        walk->left = walk->mask->runs[walk->next];
+        walk->next += 2;
+    }
+    uint64_t end = walk->at.row + walk->left;
+    end = end < height ? end : height;
+    *piece = (km_piece){walk->at.column, (uint32_t)walk->at.row, (uint32_t)end};
+    walk->left -= end - walk->at.row;
+    walk->at.row = end;
+    if (walk->left > 0)
+        walk->at = (km_pixel){walk->at.column + 1, 0};
+    return true;
+}
+
 #endif

@@ -184,6 +184,40 @@ static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint
     }
 }
 
+/* Blending, over any tint_span, which lays the tint over bytes in a row. */
+#define BLEND(level, target)                                                                       \
+    target static void blend_##level(const uint64_t *bits, size_t words, unsigned channels,        \
+                                     const km_tint *tint, uint8_t *pixels)                         \
+    {                                                                                              \
+        for (size_t i = 0; i < words; i++)                                                         \
+            for (uint64_t word = bits[i]; word;) {                                                 \
+                unsigned from = km_lowest_one(word), to = KM_WORD;                                 \
+                word |= word - 1; /* now the lowest 0 is behind the span */                        \
+                if (~word)                                                                         \
+                    to = km_lowest_one(~word);                                                     \
+                word = to < KM_WORD ? word >> to << to : 0;                                        \
+                tint_span_##level(tint, pixels + (i * KM_WORD + from) * channels,                  \
+                                  (to - from) * channels);                                         \
+            }                                                                                      \
+    }
+
+/* The bytes i to n - 1. */
+static inline void tint_bytes(const km_tint *tint, uint8_t *pixels, size_t i, size_t n)
+{
+    for (; i < n; i++) {
+        unsigned sum = tint->source[i % KM_TINT_BYTES] + (unsigned)pixels[i] * tint->keep;
+        pixels[i] = (uint8_t)((sum + (sum >> 8)) >> 8);
+    }
+}
+
+static inline void tint_span_scalar(const km_tint *tint, uint8_t *pixels, size_t n)
+{
+    for (size_t i = 0; i < n; i += KM_TINT_BYTES)
+        tint_bytes(tint, pixels + i, 0, n - i < KM_TINT_BYTES ? n - i : KM_TINT_BYTES);
+}
+
+BLEND(scalar, ANY)
+
 static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t n)
 {
     uint64_t count = 0;
@@ -203,7 +237,7 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 #define SCALAR                                                                                     \
     {                                                                                              \
         "scalar", scan_rows_scalar, scan_line_scalar, paint_scalar, fill_scalar, NULL,             \
-            write_codes_scalar, count_shared_scalar                                                \
+            write_codes_scalar, blend_scalar, count_shared_scalar                                  \
     }
 
 enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
@@ -488,9 +522,27 @@ AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, siz
     return count + sums[0] + sums[1] + sums[2] + sums[3];
 }
 
+AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, size_t n)
+{
+    __m256i keep = _mm256_set1_epi16((short)tint->keep);
+    size_t i = 0, phase = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + i)));
+        __m256i source = _mm256_loadu_si256((const __m256i *)(tint->source + phase));
+        x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), source);
+        x = _mm256_srli_epi16(_mm256_add_epi16(x, _mm256_srli_epi16(x, 8)), 8);
+        _mm_storeu_si128((__m128i *)(pixels + i),
+                         _mm_packus_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)));
+        phase = phase == KM_TINT_BYTES - 16 ? 0 : phase + 16;
+    }
+    tint_bytes(tint, pixels, i, n);
+}
+
+BLEND(avx2, AVX2)
+
 static const km_kernels avx2 = {
     "avx2", scan_rows_avx2, scan_line_avx2, paint_avx2, fill_avx2, read_codes_avx2, write_codes_avx2,
-    count_shared_avx2,
+    blend_avx2, count_shared_avx2,
 };
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
@@ -691,9 +743,38 @@ AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b,
     return (uint64_t)_mm512_reduce_add_epi64(sum);
 }
 
+/* 32 bytes, those of a mask. */
+AVX512 static inline void tint32_avx512(const uint16_t *source, __m512i keep, __mmask32 mask,
+                                        uint8_t *pixels)
+{
+    __m512i x = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, pixels));
+    x = _mm512_add_epi16(_mm512_mullo_epi16(x, keep), _mm512_loadu_si512(source));
+    x = _mm512_srli_epi16(_mm512_add_epi16(x, _mm512_srli_epi16(x, 8)), 8);
+    _mm256_mask_storeu_epi8(pixels, mask, _mm512_cvtepi16_epi8(x));
+}
+
+/* No spans: the bits of 16 pixels become the mask of their bytes. */
+AVX512 static void blend_avx512(const uint64_t *bits, size_t words, unsigned channels,
+                                const km_tint *tint, uint8_t *pixels)
+{
+    enum { STEP = 16 };
+    __m512i keep = _mm512_set1_epi16((short)tint->keep);
+    uint64_t firsts = channels == 3 ? UINT64_C(0x249249249249) : UINT64_C(0x1111111111111111);
+    for (size_t i = 0; i < words; i++) {
+        uint8_t *at = pixels + i * KM_WORD * channels;
+        for (uint64_t word = bits[i]; word; word >>= STEP, at += STEP * channels) {
+            uint64_t mask = _pdep_u64(word & 0xffff, firsts) * (channels == 3 ? 7 : 15);
+            if (mask == 0)
+                continue;
+            tint32_avx512(tint->source, keep, (__mmask32)mask, at);
+            tint32_avx512(tint->source + 32, keep, (__mmask32)(mask >> 32), at + 32);
+        }
+    }
+}
+
 static const km_kernels avx512 = {
     "avx512", scan_rows_avx512, scan_line_avx512, paint_avx512, fill_avx512, read_codes_avx512, write_codes_avx512,
-    count_shared_avx512,
+    blend_avx512, count_shared_avx512,
 };
 
 static bool has_avx2(void)

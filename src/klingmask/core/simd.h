@@ -30,6 +30,16 @@ typedef struct {
 } km_codes;
 
 
+/* A colour to be laid over pixels: channel i becomes
+ * (source[i] + channel * keep) / 255, to the nearest, with the 128 that rounding
+ * takes already in source = color * alpha + 128, and keep = 255 - alpha. Pixels of
+ * 3 and of 4 bytes repeat after KM_TINT_BYTES. */
+enum { KM_TINT_BYTES = 192 };
+typedef struct {
+    uint16_t source[KM_TINT_BYTES];
+    uint16_t keep;
+} km_tint;
+
 typedef struct {
     const char *name;
 
@@ -63,6 +73,11 @@ typedef struct {
     /* Writes the codes of n runs as differences to the run two before, and returns
      * where they end; 64 characters more may be written. */
     char *(*write_codes)(const uint32_t *runs, size_t n, char *text);
+
+    /* Lays a tint over the pixels of `channels` bytes, 3 or 4, whose bits are set;
+     * touches no others. */
+    void (*blend)(const uint64_t *bits, size_t words, unsigned channels, const km_tint *tint,
+                  uint8_t *pixels);
 
     /* Bits set in both of two strings of n words. */
     uint64_t (*count_shared)(const uint64_t *a, const uint64_t *b, size_t n);

@@ -1,0 +1,155 @@
+/* Masks onto pixels: colours source-over, 8 bits a channel, no gamma.
+ *
+ * A mask becomes bits, row by row, and only where they are set are pixels read and
+ * written. All layers of a row are laid before the next row, so an image crosses
+ * the bus once, however many masks there are.
+ */
+#include "bits.h"
+#include "klingmask.h"
+#include "simd.h"
+
+#include <string.h>
+
+/* A layer, ready to be laid: bits of its box for the inside and for the line. */
+typedef struct {
+    km_box box;
+    size_t words;
+    uint64_t *inside, *line;
+    km_tint tint, line_tint;
+} km_ready;
+
+enum { READY_WORDS = (sizeof(km_ready) + 7) / 8, BITMAPS = 3 };
+
+static size_t bitmap_words(km_box box)
+{
+    return box.height * km_words(box.width);
+}
+
+size_t km_blend_scratch(const km_layer *layers, size_t n)
+{
+    size_t words = n * READY_WORDS;
+    for (size_t i = 0; i < n; i++)
+        words += bitmap_words(km_bounds(layers[i].mask)) * (layers[i].outline ? BITMAPS : 1);
+    return words;
+}
+
+static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, unsigned channels)
+{
+    tint->keep = (uint16_t)(255 - alpha);
+    for (unsigned i = 0; i < KM_TINT_BYTES; i++)
+        tint->source[i] = (uint16_t)(color[i % channels] * alpha + 128);
+}
+
+/* Takes away what is not surrounded: pixels with a neighbour above, below, to the
+ * left or to the right that is not set. Outside the box nothing is. */
+static void erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words)
+{
+    for (size_t y = 0; y < rows; y++)
+        for (size_t i = 0; i < words; i++) {
+            const uint64_t *row = from + y * words;
+            uint64_t above = y > 0 ? row[(ptrdiff_t)i - (ptrdiff_t)words] : 0;
+            uint64_t below = y + 1 < rows ? row[i + words] : 0;
+            uint64_t left = row[i] << 1 | (i > 0 ? row[i - 1] >> (KM_WORD - 1) : 0);
+            uint64_t right = row[i] >> 1 | (i + 1 < words ? row[i + 1] << (KM_WORD - 1) : 0);
+            to[y * words + i] = row[i] & above & below & left & right;
+        }
+}
+
+/* Splits the inside into what is further than `width` from the edge, and the line. */
+static void split_line(km_ready *ready, uint32_t width, uint64_t *spare)
+{
+    size_t words = bitmap_words(ready->box);
+    uint64_t *eroded = ready->line; /* for now */
+    memcpy(eroded, ready->inside, words * sizeof *eroded);
+    for (uint32_t i = 0; i < width; i++) {
+        uint64_t any = 0;
+        erode(eroded, spare, ready->box.height, ready->words);
+        uint64_t *swap = eroded;
+        eroded = spare;
+        spare = swap;
+        for (size_t j = 0; j < words; j++)
+            any |= eroded[j];
+        if (any == 0)
+            break;
+    }
+    for (size_t i = 0; i < words; i++) {
+        uint64_t kept = eroded[i];
+        ready->line[i] = ready->inside[i] & ~kept;
+        ready->inside[i] = kept;
+    }
+}
+
+static bool all_opaque(const uint8_t *pixels, size_t n)
+{
+    uint8_t alpha = 255;
+    for (size_t i = 0; i < n; i++)
+        alpha &= pixels[4 * i + 3];
+    return alpha == 255;
+}
+
+/* Straight alpha: each side counts by what it covers, in 255 * 255ths. Rounded to
+ * the nearest, ties up. `alpha` is not 0. */
+static void blend_pixel(uint8_t *pixel, const uint8_t *color, unsigned alpha)
+{
+    uint32_t below = (uint32_t)pixel[3] * (255 - alpha), cover = alpha * 255u + below;
+    for (unsigned i = 0; i < 3; i++)
+        pixel[i] = (uint8_t)((color[i] * alpha * 255u + pixel[i] * below + cover / 2) / cover);
+    pixel[3] = (uint8_t)((cover + 127) / 255);
+}
+
+static void blend_row(const uint64_t *bits, size_t words, size_t columns, const km_tint *tint,
+                      const km_layer *layer, unsigned channels, uint8_t *pixels)
+{
+    /* What covers all, or covers an opaque image, is the same on every channel. */
+    if (channels == 3 || tint->keep == 0 || all_opaque(pixels, columns)) {
+        km_simd.blend(bits, words, channels, tint, pixels);
+        return;
+    }
+    for (size_t i = 0; i < words; i++)
+        for (uint64_t word = bits[i]; word; word &= word - 1)
+            blend_pixel(pixels + 4 * (i * KM_WORD + km_lowest_one(word)), layer->color,
+                        255u - tint->keep);
+}
+
+void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+              ptrdiff_t stride, uint64_t *scratch)
+{
+    km_ready *ready = (km_ready *)scratch;
+    uint64_t *next = scratch + n * READY_WORDS;
+    uint64_t top = UINT64_MAX, end = 0;
+    for (size_t i = 0; i < n; i++) {
+        km_box box = km_bounds(layers[i].mask);
+        size_t words = bitmap_words(box);
+        ready[i].box = box;
+        ready[i].words = km_words(box.width);
+        ready[i].inside = next;
+        ready[i].line = NULL;
+        prepare_tint(&ready[i].tint, layers[i].color, layers[i].opacity, channels);
+        km_draw_bits(layers[i].mask, box, next);
+        next += words;
+        if (layers[i].outline && words) {
+            ready[i].line = next;
+            prepare_tint(&ready[i].line_tint, layers[i].color, 255, channels);
+            split_line(&ready[i], layers[i].outline, next + words);
+            next += (BITMAPS - 1) * words;
+        }
+        if (words) {
+            top = box.y < top ? box.y : top;
+            end = (uint64_t)box.y + box.height > end ? (uint64_t)box.y + box.height : end;
+        }
+    }
+    for (uint64_t y = top; y < end; y++)
+        for (size_t i = 0; i < n; i++) {
+            const km_ready *one = &ready[i];
+            if (y < one->box.y || y - one->box.y >= one->box.height)
+                continue;
+            size_t row = (size_t)(y - one->box.y) * one->words, width = one->box.width;
+            uint8_t *from = pixels + (ptrdiff_t)y * stride + (size_t)one->box.x * channels;
+            if (one->tint.keep < 255)
+                blend_row(one->inside + row, one->words, width, &one->tint, &layers[i], channels,
+                          from);
+            if (one->line)
+                blend_row(one->line + row, one->words, width, &one->line_tint, &layers[i],
+                          channels, from);
+        }
+}
