@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 import klingmask as km
+from klingmask import video
+from tests.clips import greys, make_clip
 
 A = km.Mask.from_bbox((20, 30), (2, 3, 10, 5))
 B = km.Mask.from_bbox((20, 30), (8, 6, 10, 12))
@@ -113,13 +114,7 @@ def test_overlay_on_an_image(shell: Shell) -> None:
 
 
 def test_overlay_on_a_video_takes_the_masks_frame(shell: Shell) -> None:
-    with av.open(str(shell.folder / "clip.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 30, 20, "yuv420p"
-        for index in range(5):
-            grey = np.full((20, 30, 3), 50 * index, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(stream.encode(None))
+    make_clip(shell.folder / "clip.mp4", greys(range(0, 250, 50), (20, 30)))
     shell.put("reply.json", REPLY)
     for extra, grey_level in (((), 150), (("--frame", "1"), 50)):
         shell("overlay", "reply.json", "clip.mp4", "-o", "out.png", *extra)
@@ -169,3 +164,30 @@ def test_without_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 1
     assert b"pip install 'klingmask[cli]'" in done.stderr
+
+
+def test_video_and_sheet(shell: Shell, tmp_path: Path) -> None:
+    frames = [
+        {"frame_index": index, "rle_mask_list": [{"object_id": "b", "rle_mask": B.to_rle()}]}
+        for index in (0, 2)
+    ]
+    shell.put("frames.json", frames)
+    make_clip(tmp_path / "clip.mp4", greys([90] * 4, (20, 30)))
+    told = shell("video", "frames.json", "clip.mp4", "-o", "out.mp4", "--opacity", "1")
+    assert told == "out.mp4\n"
+    laid = [
+        np.abs(picture.astype(int) - 90).max(2) > 25
+        for picture in video.frames(tmp_path / "out.mp4")
+    ]
+    assert [picture[12, 13] for picture in laid] == [True, False, True, False]
+    shell("video", "frames.json", "clip.mp4", "-o", "held.mp4", "--step", "2", "--side-by-side")
+    held = list(video.frames(tmp_path / "held.mp4"))
+    assert [picture.shape for picture in held] == [(20, 60, 3)] * 4
+    shell("sheet", "frames.json", "clip.mp4", "-o", "sheet.png", "--columns", "2", "--width", "100")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (100, 66)
+    assert "part" not in " ".join(path.name for path in tmp_path.iterdir())
+    shell.put("small.json", km.Mask.zeros((2, 2)).to_rle())
+    told = shell("video", "small.json", "clip.mp4", "-o", "x.mp4", fails=True)
+    assert "mask 0 has the size (2, 2), the image (20, 30)" in told
+    assert not (tmp_path / "x.mp4").exists()

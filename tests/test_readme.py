@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import klingmask as km
+from tests.clips import make_clip
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,10 +31,32 @@ def lines_of(language: str) -> list[str]:
 COMMANDS = [line.split("  #")[0].strip() for line in lines_of("sh")]
 
 
+def tracking() -> list[dict[str, Any]]:
+    """The demo's masks, moving."""
+    reply = json.loads((ROOT / "demo" / "reply.json").read_text())
+    objects = reply["data"]["res"]["rle_mask_list"]
+    return [
+        {
+            "frame_index": frame,
+            "rle_mask_list": [
+                {
+                    "object_id": entry["object_id"],
+                    "rle_mask": km.Mask.from_rle(entry["rle_mask"]).shift(9 * frame, 0).to_rle(),
+                }
+                for entry in objects
+            ],
+        }
+        for frame in range(6)
+    ]
+
+
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with the demo's files in it, as the snippets expect."""
+    """An empty folder with the demo's files in it, as the snippets expect, and a clip."""
     shutil.copytree(ROOT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("out"))
+    with Image.open(ROOT / "demo" / "scene.png") as scene:
+        make_clip(tmp_path / "clip.mp4", [np.asarray(scene.convert("RGB"))] * 6)
+    (tmp_path / "tracking.json").write_text(json.dumps(tracking()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

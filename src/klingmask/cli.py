@@ -142,14 +142,28 @@ def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
     output.write("\n")
 
 
+_opacity = click.option(
+    "--opacity", type=float, default=163 / 255, help="0 to 1.", show_default="163/255"
+)
+_labels = click.option("--labels", is_flag=True, help="Write each object's id on it.")
+
+
+_outline = click.option(
+    "--outline", type=int, default=0, help="Width in pixels.", show_default=True
+)
+_video = click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_step = click.option("--step", type=int, help="For how many frames masks stand.")
+
+
 @main.command()
 @_file
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_where
 @_output
 @click.option("--frame", type=int, help="Of a video; the frame of the masks if left out.")
-@click.option("--opacity", type=float, default=163 / 255, help="0 to 1.", show_default="163/255")
-@click.option("--outline", type=int, default=0, help="Width in pixels.", show_default=True)
+@_opacity
+@_outline
+@_labels
 def overlay(
     file: BinaryIO,
     picture: Path,
@@ -158,6 +172,7 @@ def overlay(
     frame: int | None,
     opacity: float,
     outline: int,
+    labels: bool,
 ) -> None:
     """Lay the masks of FILE over PICTURE, an image or a video, and write a PNG."""
     found = _read(file, where)
@@ -168,15 +183,62 @@ def overlay(
         )
     if frame is None:
         frame = frames[0] if frames else 0
-    keys = [labels.get("object", place) for place, labels in enumerate(found.labels)]
-    named = dict(zip(keys, found.masks, strict=True)) if len(set(keys)) == len(keys) else None
+    masks = found.tracking().get(frames[0] if frames else 0, {})
     laid = km.overlay(
-        _picture(picture, frame), named or found.masks, opacity=opacity, outline=outline
+        _picture(picture, frame), masks, opacity=opacity, outline=outline, labels=labels
     )
-    stream = io.BytesIO()
-    Image.fromarray(laid).save(stream, "PNG")
-    output.write_bytes(stream.getvalue())
+    _write_png(laid, output)
     click.echo(str(output))
+
+
+@main.command()
+@_file
+@_video
+@_where
+@_output
+@_opacity
+@_outline
+@_labels
+@_step
+@click.option("--side-by-side", is_flag=True, help="Show VIDEO itself to the left.")
+@click.option("--progress/--no-progress", default=True, help="Show a progress bar.")
+def video(
+    file: BinaryIO, video: Path, where: tuple[str, ...], output: Path, **options: Any
+) -> None:
+    """Lay the masks of FILE over VIDEO, each on its frame, and write a video."""
+    from klingmask.video import overlay_video
+
+    overlay_video(video, _read(file, where), output, **options)
+    click.echo(str(output))
+
+
+@main.command()
+@_file
+@_video
+@_where
+@_output
+@_opacity
+@click.option("--outline", type=int, default=2, help="Width in pixels.", show_default=True)
+@_labels
+@_step
+@click.option("--columns", type=int, default=4, help="Frames in a row.", show_default=True)
+@click.option("--rows", type=int, default=3, help="Rows of frames.", show_default=True)
+@click.option("--width", type=int, default=1600, help="Of the sheet.", show_default=True)
+def sheet(
+    file: BinaryIO, video: Path, where: tuple[str, ...], output: Path, **options: Any
+) -> None:
+    """Draw frames of VIDEO with the masks of FILE on one sheet, and write a PNG."""
+    from klingmask.video import contact_sheet
+
+    _write_png(contact_sheet(video, _read(file, where), **options), output)
+    click.echo(str(output))
+
+
+def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:
+    """As PNG whatever the output is called, and whole or not at all."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    output.write_bytes(stream.getvalue())
 
 
 def _picture(path: Path, frame: int) -> npt.NDArray[np.uint8]:

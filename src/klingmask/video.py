@@ -146,6 +146,8 @@ def overlay_video(
         If the source is not a video that can be read.
     """
     target = Path(destination)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
     part = target.with_name(f"{target.stem}.part-{os.getpid()}{target.suffix}")
     try:
         first = next(frames(source), None)
@@ -221,6 +223,7 @@ def contact_sheet(
     if total == 0:
         raise ValueError("there are no frames for a sheet")
     wanted = _spread(total, columns * rows)
+    columns = min(columns, len(wanted))
     by_frame = _by_frame({} if tracking is None else tracking, step, lambda: total)
     tiles = [
         _tile(
@@ -232,7 +235,6 @@ def contact_sheet(
         if index in wanted
     ]
     height = max(len(tile) for tile in tiles)
-    columns = min(columns, len(tiles))
     sheet = np.full((-(-len(tiles) // columns) * height, columns * (width // columns), 3), 24, "u1")
     for place, tile in enumerate(tiles):
         y, x = place // columns * height, place % columns * (width // columns)
