@@ -99,6 +99,59 @@ class Rlemasklib:
         return [self.encode_c(array) for array in stack]
 
 
+class Supervision:
+    """Its MaskAnnotator, fed with masks as it keeps them: dense, or its CompactMask."""
+
+    def __init__(self, module: Any, compact: bool = False) -> None:
+        self.sv = module
+        self.compact = compact
+
+    def overlay(self, image: Any, _: Any, masks: Any, colors: Any, opacity: float) -> Any:
+        sv = self.sv
+        key = id(masks)
+        if getattr(self, "key", None) != key:  # the detections are at hand, as ours are
+            boxes = sv.mask_to_xyxy(masks)
+            kept = masks
+            if self.compact:
+                kept = sv.CompactMask.from_dense(masks, boxes, image_shape=masks.shape[1:])
+            self.detections = sv.Detections(boxes, kept, class_id=np.arange(len(masks)))
+            palette = sv.ColorPalette([sv.Color(*color[::-1]) for color in colors])  # it is BGR
+            self.annotator = sv.MaskAnnotator(palette, opacity)
+            self.key = key
+        return self.annotator.annotate(image, self.detections)
+
+
+class CompactSupervision(Supervision):
+    """The same with masks that it keeps as runs."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module, compact=True)
+
+
+class OpenCV:
+    """The best that a careful user would write with numpy and OpenCV."""
+
+    def __init__(self, module: Any) -> None:
+        self.cv2 = module
+        self.key: int | None = None
+
+    def overlay(self, image: Any, _: Any, masks: Any, colors: Any, opacity: float) -> Any:
+        if self.key != id(masks):
+            self.boxes = [self.cv2.boundingRect(mask.view(np.uint8)) for mask in masks]
+            self.key = id(masks)
+        for mask, color, (x, y, w, h) in zip(masks, colors, self.boxes, strict=True):
+            part = image[y : y + h, x : x + w]
+            tint = np.full(part.shape, color, np.uint8)
+            mixed = self.cv2.addWeighted(tint, opacity, part, 1 - opacity, 0)
+            self.cv2.copyTo(mixed, mask[y : y + h, x : x + w].view(np.uint8), part)
+        return image
+
+    def layer(self, _: Any, mask: Any, color: Any) -> Any:
+        layer = np.zeros((*mask.shape, 4), np.uint8)
+        self.cv2.copyTo(np.full_like(layer, color), mask.view(np.uint8), layer)
+        return layer
+
+
 class Klingmask:
     """The library of this repository."""
 
@@ -129,6 +182,12 @@ class Klingmask:
     def intersection(self, rles: Rles) -> Any:
         return klingmask.intersection(rles)
 
+    def overlay(self, image: Any, masks: Any, _: Any, colors: Any, opacity: float) -> Any:
+        return klingmask.overlay(image, masks, colors, opacity, out=image)
+
+    def layer(self, mask: Any, _: Any, color: Any) -> Any:
+        return klingmask.render_layer(mask, color)
+
     def decode_batch(self, rles: Rles) -> Any:
         return klingmask.decode(rles)
 
@@ -143,6 +202,9 @@ _FACES = {
     "faster-coco-eval": ("faster_coco_eval.core.mask", PycocotoolsLike),
     "ultrafast-pycocotools": ("ultrafast_pycocotools.mask", PycocotoolsLike),
     "rlemasklib": ("rlemasklib", Rlemasklib),
+    "supervision": ("supervision", Supervision),
+    "supervision CompactMask": ("supervision", CompactSupervision),
+    "OpenCV": ("cv2", OpenCV),
 }
 
 
@@ -161,7 +223,7 @@ def installed() -> tuple[dict[str, Any], dict[str, str]]:
 def versions() -> dict[str, str]:
     """The versions that were timed."""
     found = {}
-    for name in (*_FACES, OURS, "numpy"):
+    for name in (*_FACES, "opencv-python-headless", OURS, "numpy"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

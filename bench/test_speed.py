@@ -3,6 +3,7 @@
 Run by `make bench`; report.py reads what this measures. No time is asserted.
 """
 
+import operator
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import klingmask
 from bench import corpora
 from bench.peers import OURS, installed
 
@@ -28,6 +30,8 @@ class Work:
     plain: Callable[[Any], Any]
     """A result as something that == compares, memory layout included."""
     floor: Callable[[], object] | None = None
+    same: Callable[[Any, Any], bool] = operator.eq
+    """Whether a peer's result, made plain, is the right one."""
     one_by_one: bool = False
     """Whether the method takes a single mask, and the argument is a list of them."""
 
@@ -129,9 +133,35 @@ def _between(method: str, n: int, m: int = 0) -> Callable[[str], Work]:
     return work
 
 
+COLORS = [(255, 60, 0), (0, 114, 178), (116, 255, 82), (204, 121, 167)]
+
+
+def _overlay(corpus: str) -> Work:
+    """Four masks onto one frame, in place; results may differ by rounding."""
+    arrays = corpora.masks(corpus)[:4]
+    masks = [klingmask.Mask.from_numpy(array) for array in arrays]
+    image = np.random.default_rng(0).integers(0, 256, (*arrays[0].shape, 3)).astype(np.uint8)
+    # Where masks overlap, supervision shows one of them, the others blend all.
+    alone = sum(arrays) <= 1
+
+    def close(result: Any, expected: Any) -> bool:
+        return bool(np.abs(result[alone].astype(int) - expected[alone]).max() <= 1)
+
+    arguments = (image, masks, np.array(arrays, bool), COLORS[: len(arrays)], 0.5)
+    return Work("overlay", arguments, 4, np.copy, same=close)
+
+
+def _layer(corpus: str) -> Work:
+    """A mask as a layer of its own."""
+    array = corpora.masks(corpus)[0]
+    arguments = (klingmask.Mask.from_numpy(array), array.astype(bool), (116, 255, 82, 163))
+    return Work("layer", arguments, 1, lambda x: x.tobytes(), _fill([(*array.shape, 4)]))
+
+
 SINGLE = list(corpora.ALL)
 ONE_SIZE = [name for name in SINGLE if name != "coco"]
 PAIRED = ["sav", "drawn"]
+LAID = ["smooth-30", "sav-hd", "noisy", "smooth-uhd"]
 
 OPERATIONS: dict[str, tuple[Callable[[str], Work], list[str]]] = {
     "decode to C order": (_decode("C"), SINGLE),
@@ -146,6 +176,8 @@ OPERATIONS: dict[str, tuple[Callable[[str], Work], list[str]]] = {
     "intersection of 64": (_between("intersection", 64), PAIRED),
     "batch decode": (_batch("decode_batch"), ONE_SIZE),
     "batch encode": (_batch("encode_batch"), ONE_SIZE),
+    "overlay of 4 masks, in place": (_overlay, LAID),
+    "render_layer": (_layer, LAID),
 }
 CASES = [(operation, corpus) for operation, (_, names) in OPERATIONS.items() for corpus in names]
 
@@ -169,7 +201,10 @@ def _function(peer: str, work: Work) -> Callable[..., Any]:
 
 
 def _result(peer: str, work: Work) -> Any:
-    """All that comes out, to be compared."""
+    """All that comes out, to be compared; what is written in place goes to a copy."""
+    if work.method == "overlay":
+        image, *others = work.arguments
+        return _function(peer, work)(image.copy(), *others)
     function = _function(peer, work)
     return list(map(function, *work.arguments)) if work.one_by_one else function(*work.arguments)
 
@@ -177,6 +212,10 @@ def _result(peer: str, work: Work) -> Any:
 def _call(peer: str, work: Work) -> Callable[[], object]:
     """What is timed; a result is dropped before the next is made."""
     function = _function(peer, work)
+    if work.method == "overlay":  # again and again onto the same image
+        image, *others = work.arguments
+        own = image.copy()
+        return lambda: function(own, *others)
     if work.one_by_one:
         return lambda: deque(map(function, *work.arguments), maxlen=0)
     return lambda: function(*work.arguments)
@@ -194,8 +233,10 @@ def test_speed(benchmark: Any, operation: str, corpus: str, peer: str) -> None:
             pytest.skip("no floor for this operation")
         call: Callable[[], Any] = work.floor
     else:
+        if not hasattr(PEERS[peer], "area_bbox" if work.method == "columns" else work.method):
+            pytest.skip(f"{peer} has no {work.method}")
         call = _call(peer, work)
-        assert work.plain(_result(peer, work)) == expected
+        assert work.same(work.plain(_result(peer, work)), expected)
     benchmark.group = f"{operation} | {corpus}"
     benchmark.extra_info.update(operation=operation, corpus=corpus, peer=peer, masks=work.masks)
     benchmark(call)

@@ -36,8 +36,10 @@ size_t km_blend_scratch(const km_layer *layers, size_t n)
 static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, unsigned channels)
 {
     tint->keep = (uint16_t)(255 - alpha);
-    for (unsigned i = 0; i < KM_TINT_BYTES; i++)
-        tint->source[i] = (uint16_t)(color[i % channels] * alpha + 128);
+    for (unsigned i = 0; i < KM_TINT_BYTES; i++) {
+        tint->color[i] = color[i % channels];
+        tint->source[i] = (uint16_t)(tint->color[i] * alpha + 128);
+    }
 }
 
 /* Takes away what is not surrounded: pixels with a neighbour above, below, to the

@@ -184,7 +184,7 @@ static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint
     }
 }
 
-/* Blending, over any tint_span, which lays the tint over bytes in a row. */
+/* Blending, over any tint_span, which lays the tint over the bytes of up to 64 pixels. */
 #define BLEND(level, target)                                                                       \
     target static void blend_##level(const uint64_t *bits, size_t words, unsigned channels,        \
                                      const km_tint *tint, uint8_t *pixels)                         \
@@ -206,12 +206,18 @@ static inline void tint_bytes(const km_tint *tint, uint8_t *pixels, size_t i, si
 {
     for (; i < n; i++) {
         unsigned sum = tint->source[i % KM_TINT_BYTES] + (unsigned)pixels[i] * tint->keep;
-        pixels[i] = (uint8_t)((sum + (sum >> 8)) >> 8);
+        pixels[i] = (uint8_t)((sum * 257) >> 16);
     }
 }
 
 static inline void tint_span_scalar(const km_tint *tint, uint8_t *pixels, size_t n)
 {
+    if (tint->keep == 0) {
+        memcpy(pixels, tint->color, n < KM_TINT_BYTES ? n : KM_TINT_BYTES);
+        if (n > KM_TINT_BYTES)
+            memcpy(pixels + KM_TINT_BYTES, tint->color, n - KM_TINT_BYTES);
+        return;
+    }
     for (size_t i = 0; i < n; i += KM_TINT_BYTES)
         tint_bytes(tint, pixels + i, 0, n - i < KM_TINT_BYTES ? n - i : KM_TINT_BYTES);
 }
@@ -524,13 +530,17 @@ AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, siz
 
 AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, size_t n)
 {
+    if (tint->keep == 0) {
+        tint_span_scalar(tint, pixels, n);
+        return;
+    }
     __m256i keep = _mm256_set1_epi16((short)tint->keep);
     size_t i = 0, phase = 0;
     for (; i + 16 <= n; i += 16) {
         __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + i)));
         __m256i source = _mm256_loadu_si256((const __m256i *)(tint->source + phase));
         x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), source);
-        x = _mm256_srli_epi16(_mm256_add_epi16(x, _mm256_srli_epi16(x, 8)), 8);
+        x = _mm256_mulhi_epu16(x, _mm256_set1_epi16(257));
         _mm_storeu_si128((__m128i *)(pixels + i),
                          _mm_packus_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)));
         phase = phase == KM_TINT_BYTES - 16 ? 0 : phase + 16;
@@ -743,17 +753,23 @@ AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b,
     return (uint64_t)_mm512_reduce_add_epi64(sum);
 }
 
-/* 32 bytes, those of a mask. */
-AVX512 static inline void tint32_avx512(const uint16_t *source, __m512i keep, __mmask32 mask,
-                                        uint8_t *pixels)
+/* 32 channels, widened to 16 bits; see km_tint. */
+AVX512 static inline __m256i tint32_avx512(__m256i channels, const uint16_t *source, __m512i keep)
 {
-    __m512i x = _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(mask, pixels));
-    x = _mm512_add_epi16(_mm512_mullo_epi16(x, keep), _mm512_loadu_si512(source));
-    x = _mm512_srli_epi16(_mm512_add_epi16(x, _mm512_srli_epi16(x, 8)), 8);
-    _mm256_mask_storeu_epi8(pixels, mask, _mm512_cvtepi16_epi8(x));
+    __m512i x = _mm512_mullo_epi16(_mm512_cvtepu8_epi16(channels), keep);
+    x = _mm512_add_epi16(x, _mm512_loadu_si512(source));
+    return _mm512_cvtepi16_epi8(_mm512_mulhi_epu16(x, _mm512_set1_epi16(257)));
 }
 
-/* No spans: the bits of 16 pixels become the mask of their bytes. */
+AVX512 static inline void tint_some_avx512(uint8_t *pixels, __mmask32 mask,
+                                           const uint16_t *source, __m512i keep)
+{
+    __m256i channels = _mm256_maskz_loadu_epi8(mask, pixels);
+    _mm256_mask_storeu_epi8(pixels, mask, tint32_avx512(channels, source, keep));
+}
+
+/* No spans: a word is laid as a whole, or the bits of 16 pixels become the mask of
+ * their bytes. */
 AVX512 static void blend_avx512(const uint64_t *bits, size_t words, unsigned channels,
                                 const km_tint *tint, uint8_t *pixels)
 {
@@ -762,12 +778,22 @@ AVX512 static void blend_avx512(const uint64_t *bits, size_t words, unsigned cha
     uint64_t firsts = channels == 3 ? UINT64_C(0x249249249249) : UINT64_C(0x1111111111111111);
     for (size_t i = 0; i < words; i++) {
         uint8_t *at = pixels + i * KM_WORD * channels;
+        if (bits[i] == ~UINT64_C(0)) {
+            for (unsigned j = 0; tint->keep == 0 && j < KM_WORD * channels; j += 64)
+                _mm512_storeu_si512(at + j, _mm512_loadu_si512(tint->color + j % KM_TINT_BYTES));
+            for (unsigned j = 0; tint->keep > 0 && j < KM_WORD * channels; j += 32) {
+                __m256i *place = (__m256i *)(at + j);
+                const uint16_t *source = tint->source + j % KM_TINT_BYTES;
+                _mm256_storeu_si256(place, tint32_avx512(_mm256_loadu_si256(place), source, keep));
+            }
+            continue;
+        }
         for (uint64_t word = bits[i]; word; word >>= STEP, at += STEP * channels) {
             uint64_t mask = _pdep_u64(word & 0xffff, firsts) * (channels == 3 ? 7 : 15);
             if (mask == 0)
                 continue;
-            tint32_avx512(tint->source, keep, (__mmask32)mask, at);
-            tint32_avx512(tint->source + 32, keep, (__mmask32)(mask >> 32), at + 32);
+            tint_some_avx512(at, (__mmask32)mask, tint->source, keep);
+            tint_some_avx512(at + 32, (__mmask32)(mask >> 32), tint->source + 32, keep);
         }
     }
 }

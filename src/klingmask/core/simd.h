@@ -32,11 +32,13 @@ typedef struct {
 
 /* A colour to be laid over pixels: channel i becomes
  * (source[i] + channel * keep) / 255, to the nearest, with the 128 that rounding
- * takes already in source = color * alpha + 128, and keep = 255 - alpha. Pixels of
- * 3 and of 4 bytes repeat after KM_TINT_BYTES. */
+ * takes already in source = color * alpha + 128, and keep = 255 - alpha. For sums of
+ * 16 bits, sum * 257 / 65536 is just that. Pixels of 3 and of 4 bytes repeat after
+ * KM_TINT_BYTES. */
 enum { KM_TINT_BYTES = 192 };
 typedef struct {
     uint16_t source[KM_TINT_BYTES];
+    uint8_t color[KM_TINT_BYTES]; /* what comes out if nothing is kept */
     uint16_t keep;
 } km_tint;
 
