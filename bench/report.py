@@ -187,7 +187,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.barh(y, row["mean"], color="#74c052", height=0.6)
         ratios = list(row["ratios"].values())
         axes.plot(ratios, [y] * len(ratios), ".", color="#20402a", markersize=5)
-        axes.text(row["mean"], y, f" {row['mean']:.1f}x", va="center", fontsize=9)
+        axes.text(max(ratios) * 1.05, y, f"{row['mean']:.1f}x", va="center", fontsize=9)
     axes.axvline(1, color="#404040", linewidth=1)
     axes.set_yticks(range(len(rows)), [row["operation"] for row in reversed(rows)])
     axes.set_xscale("log")
