@@ -72,12 +72,17 @@ def read_masks(content: bytes | str) -> LabelledMasks:
     RLEError
         If it is not JSON, if there are no masks in it, or one is malformed.
     """
+    return find_masks(parse_json(content))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Parse JSON, or two lines or more of JSON Lines as a list; an RLEError if it is neither."""
     try:
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
         raise RLEError(f"not a JSON file: {error}") from None
     try:
-        document = json.loads(text)
+        return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         try:
             document = [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -85,7 +90,7 @@ def read_masks(content: bytes | str) -> LabelledMasks:
             document = []
         if len(document) < 2:
             raise RLEError(f"not a JSON file: {error}") from None
-    return find_masks(document)
+        return document
 
 
 def find_masks(document: object) -> LabelledMasks:

@@ -1,0 +1,75 @@
+"""Kling's Multi-Elements API: click, see the mask, preview, pay once, get the video.
+
+`KlingClient` has the eight endpoints; `KlingClient.edit_video` gives an
+`EditSession`, which knows the way from the first click to the file. Needs the
+extra ``kling``.
+"""
+
+from klingmask.kling import prompts
+from klingmask.kling.checks import ImageSource, Point
+from klingmask.kling.client import KlingClient
+from klingmask.kling.errors import (
+    AccountError,
+    AuthenticationError,
+    BadReplyError,
+    InvalidRequestError,
+    KlingError,
+    NotFoundError,
+    PermissionDeniedError,
+    PolicyError,
+    RateLimitError,
+    RejectedSelectionError,
+    RequestConnectionError,
+    RequestTimeoutError,
+    ServerError,
+    SessionExpiredError,
+    TaskFailedError,
+    UnknownOutcomeError,
+)
+from klingmask.kling.models import (
+    InitReply,
+    PreviewReply,
+    Reply,
+    SelectedObject,
+    SelectionReply,
+    Task,
+    TaskVideo,
+)
+from klingmask.kling.session import ClicksInside, EditSession, EditTask, Preview, Selection
+from klingmask.kling.webhooks import parse_callback
+
+__all__ = [
+    "AccountError",
+    "AuthenticationError",
+    "BadReplyError",
+    "ClicksInside",
+    "EditSession",
+    "EditTask",
+    "ImageSource",
+    "InitReply",
+    "InvalidRequestError",
+    "KlingClient",
+    "KlingError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Point",
+    "PolicyError",
+    "Preview",
+    "PreviewReply",
+    "RateLimitError",
+    "RejectedSelectionError",
+    "Reply",
+    "RequestConnectionError",
+    "RequestTimeoutError",
+    "SelectedObject",
+    "Selection",
+    "SelectionReply",
+    "ServerError",
+    "SessionExpiredError",
+    "Task",
+    "TaskFailedError",
+    "TaskVideo",
+    "UnknownOutcomeError",
+    "parse_callback",
+    "prompts",
+]

@@ -1,0 +1,114 @@
+"""Signing in: an API key as it is, or a token made of an access and a secret key."""
+
+import os
+import threading
+import time
+from typing import Protocol
+
+import jwt
+
+from klingmask.kling.errors import AuthenticationError
+
+__all__ = ["ApiKey", "Auth", "TokenKeys", "find_auth"]
+
+LIFETIME = 1800  # seconds that a token is valid, as the platform's documentation has it
+SKEW = 5  # seconds that the clocks may differ
+RENEW_BEFORE = 60  # seconds before a token ends in which a new one is made
+
+
+class Auth(Protocol):
+    """What the transport asks for each request."""
+
+    def token(self) -> str:
+        """Return what goes behind ``Bearer``."""
+
+    def renew(self, refused: str) -> bool:
+        """Say whether there is another token to try after this one was refused."""
+
+    def secrets(self) -> list[str]:
+        """Return what must never be shown."""
+
+
+class ApiKey:
+    """An API key, sent as it is."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "ApiKey(...)"
+
+    def token(self) -> str:
+        """Return the key."""
+        return self._key
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002
+        """There is no other."""
+        return False
+
+    def secrets(self) -> list[str]:
+        """Return the key."""
+        return [self._key]
+
+
+class TokenKeys:
+    """An access and a secret key; tokens are HS256 JWTs, kept until shortly before they end."""
+
+    def __init__(self, access_key: str, secret_key: str) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._lock = threading.Lock()
+        self._token = ""
+        self._ends = 0.0
+
+    def __repr__(self) -> str:
+        return "TokenKeys(...)"
+
+    def token(self) -> str:
+        """Return a token that is valid for a minute at least."""
+        with self._lock:
+            now = time.time()
+            # Also if the clock was set back: a token must not be from the future.
+            if not now + RENEW_BEFORE < self._ends <= now + LIFETIME:
+                self._ends = now + LIFETIME
+                claims = {
+                    "iss": self._access_key,
+                    "exp": int(self._ends),
+                    "nbf": int(now) - SKEW,
+                }
+                self._token = jwt.encode(claims, self._secret_key, algorithm="HS256")
+            return self._token
+
+    def renew(self, refused: str) -> bool:
+        """Forget the token if it is still the one that was refused."""
+        with self._lock:
+            if self._token == refused:
+                self._ends = 0.0
+        return True
+
+    def secrets(self) -> list[str]:
+        """Return the keys and the token at hand."""
+        with self._lock:
+            return [text for text in (self._access_key, self._secret_key, self._token) if text]
+
+
+def find_auth(
+    api_key: str | None,
+    access_key: str | None,
+    secret_key: str | None,
+) -> Auth:
+    """Choose by arguments, or else by the environment; an API key comes first."""
+    if not (api_key or access_key or secret_key):
+        api_key = os.environ.get("KLING_API_KEY")
+        access_key = os.environ.get("KLING_ACCESS_KEY")
+        secret_key = os.environ.get("KLING_SECRET_KEY")
+    elif api_key and (access_key or secret_key):
+        raise AuthenticationError("give an API key, or an access and a secret key, not both")
+    for name, value in (("key", api_key), ("key", access_key), ("key", secret_key)):
+        if value and (not value.isascii() or not value.isprintable() or " " in value):
+            raise AuthenticationError(f"a {name} has a space or a character that keys do not have")
+    if api_key:
+        return ApiKey(api_key)
+    if access_key and secret_key:
+        return TokenKeys(access_key, secret_key)
+    raise AuthenticationError("there is no API key, nor both an access and a secret key")

@@ -1,0 +1,246 @@
+"""The documented limits, checked before anything is sent.
+
+Source: the Multi-Elements page of Kling's API reference.
+"""
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Sequence
+from io import BytesIO
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from klingmask.kling.errors import InvalidRequestError
+from klingmask.kling.transport import shown_url
+
+__all__ = ["ImageSource", "Point", "PointLike"]
+
+MAX_FRAMES = 10
+MAX_POINTS = 10
+MAX_PROMPT = 2500
+MAX_IMAGE_BYTES = 10 * 10**6
+MIN_IMAGE_SIDE = 300
+MAX_ASPECT = 2.5
+EDIT_MODES = ("addition", "swap", "removal")
+IMAGES = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
+MODES = ("std", "pro")
+DURATIONS = {"5": (2.0, 5.0), "10": (7.0, 10.0)}
+"""Of the result, and from how many seconds to how many the source may be long."""
+FRAME_SLACK = 0.1
+"""Seconds that a source may be over: containers round to whole frames."""
+
+ImageSource: TypeAlias = str | bytes | PathLike[str]
+"""An https URL, raw base64, the path of a .jpg or .png, or a file's content."""
+
+
+class Point(NamedTuple):
+    """A click: x and y as shares of the frame's width and height, (0, 0) the top left.
+
+    The reference's "[0, 1] represents the top-left corner" can be read to mean
+    that y points up; `Selection.clicks_inside` tells what a reply was made for.
+    """
+
+    x: float
+    y: float
+
+    @classmethod
+    def from_pixel(cls, x: float, y: float, size: Sequence[int]) -> Self:
+        """Take the middle of pixel (x, y) of a frame of size (height, width)."""
+        height, width = size
+        if not (0 <= x < width and 0 <= y < height):
+            raise InvalidRequestError(
+                f"pixel ({x}, {y}) is not in a frame {width} wide and {height} high"
+            )
+        return cls((x + 0.5) / width, (y + 0.5) / height)
+
+
+PointLike: TypeAlias = Point | tuple[float, float]
+
+
+def points_of(points: Sequence[PointLike]) -> list[Point]:
+    """Return 1 to 10 points with finite coordinates in [0, 1]."""
+    if isinstance(points, Point) or not 1 <= len(points) <= MAX_POINTS:
+        count = "a single Point" if isinstance(points, Point) else f"{len(points)}"
+        raise InvalidRequestError(f"a frame takes a list of 1 to {MAX_POINTS} points, got {count}")
+    checked = []
+    for point in points:
+        try:
+            x, y = (float(value) for value in point)
+        except (TypeError, ValueError):
+            raise InvalidRequestError(f"a point is (x, y), got {point!r}") from None
+        if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
+            raise InvalidRequestError(
+                f"a point's x and y are shares from 0 to 1, got ({x}, {y}); "
+                "Point.from_pixel makes them of pixels"
+            )
+        checked.append(Point(x, y))
+    return checked
+
+
+def frame_index(index: int, total: int | None = None) -> int:
+    """Return an index from 0, below the total if it is known."""
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise InvalidRequestError(f"frame_index must be an integer, got {index!r}")
+    if index < 0 or (total is not None and index >= total):
+        end = "" if total is None else f" to {total - 1}, the video's last frame"
+        raise InvalidRequestError(f"frame_index goes from 0{end}, got {index}")
+    return index
+
+
+def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
+    """Return exactly one of the two, the URL to a .mp4 or .mov."""
+    if bool(video_id) == bool(video_url):
+        raise InvalidRequestError("give exactly one of video_id and video_url")
+    if not video_url:
+        return {"video_id": identifier(video_id or "", "video_id")}
+    parts = urlsplit(video_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidRequestError(f"video_url must be a URL, got {shown_url(video_url)}")
+    if not parts.path.lower().endswith((".mp4", ".mov")):
+        raise InvalidRequestError(f"video_url must end in .mp4 or .mov, got {shown_url(video_url)}")
+    return {"video_url": video_url}
+
+
+def identifier(value: str, name: str) -> str:
+    """Return a non-empty text."""
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(f"{name} must be a text that is not empty, got {value!r}")
+    return value
+
+
+def one_of(value: str, allowed: Sequence[str], name: str) -> str:
+    """Return one of the allowed values."""
+    if value not in allowed:
+        raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
+    """Check lengths, and the references that the mode needs."""
+    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        if not isinstance(text, str):
+            raise InvalidRequestError(f"{name} must be a text, got {text!r}")
+        if len(text) > MAX_PROMPT:
+            raise InvalidRequestError(
+                f"{name} must not exceed {MAX_PROMPT} characters, got {len(text)}"
+            )
+    if not prompt.strip():
+        raise InvalidRequestError("prompt must not be empty; see klingmask.kling.prompts")
+    needed = ["<<<video_1>>>", *(f"<<<image_{i + 1}>>>" for i in range(n_images))]
+    missing = [reference for reference in needed if reference not in prompt]
+    if missing:
+        raise InvalidRequestError(
+            f"the prompt of {edit_mode} must refer to {', '.join(needed)}; "
+            f"{missing[0]} is missing (klingmask.kling.prompts builds such texts)"
+        )
+    allowed = set(needed)
+    for reference in re.findall(r"<<<.*?>>>", prompt):
+        if reference not in allowed:
+            raise InvalidRequestError(
+                f"the prompt refers to {reference}, but there are only {', '.join(needed)}"
+            )
+
+
+def images(sources: Sequence[ImageSource], edit_mode: str) -> list[dict[str, str]]:
+    """Return the image_list of a request: as many as the mode takes, each within limits."""
+    if isinstance(sources, (str, bytes, PathLike)):
+        sources = [sources]
+    least, most = IMAGES[edit_mode]
+    if not least <= len(sources) <= most:
+        wanted = f"{least}" if least == most else f"{least} to {most}"
+        raise InvalidRequestError(f"{edit_mode} takes {wanted} images, got {len(sources)}")
+    return [{"image": _image(source, f"image {place + 1}")} for place, source in enumerate(sources)]
+
+
+def _image(source: ImageSource, name: str) -> str:
+    """A URL as it is; all else as raw base64."""
+    if isinstance(source, PathLike):
+        path = Path(fspath(source))
+        if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+            raise InvalidRequestError(f"{name}: must be .jpg, .jpeg or .png, got {path.name}")
+        return _encoded(path.read_bytes(), name)
+    if isinstance(source, bytes):
+        return _encoded(source, name)
+    if source.startswith("data:"):
+        raise InvalidRequestError(f"{name}: send raw base64, without the data: prefix")
+    if re.match(r"https?://", source):
+        return source
+    try:
+        content = base64.b64decode(source, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequestError(
+            f"{name}: neither a URL nor base64; give the path of a file as a Path"
+        ) from None
+    _check_image(content, name)
+    return source
+
+
+def _encoded(content: bytes, name: str) -> str:
+    _check_image(content, name)
+    return base64.b64encode(content).decode()
+
+
+def _check_image(content: bytes, name: str) -> None:
+    if len(content) > MAX_IMAGE_BYTES:
+        raise InvalidRequestError(
+            f"{name}: {len(content)} bytes; the limit is {MAX_IMAGE_BYTES} (10 MB)"
+        )
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise ImportError("to check images, Pillow is needed: 'klingmask[image]'") from error
+    try:
+        with Image.open(BytesIO(content)) as image:
+            format_, (width, height) = image.format, image.size
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidRequestError(f"{name}: not an image that can be read: {error}") from None
+    if format_ not in ("JPEG", "PNG", "MPO"):
+        raise InvalidRequestError(f"{name}: must be JPEG or PNG, got {format_}")
+    if min(width, height) < MIN_IMAGE_SIDE:
+        raise InvalidRequestError(
+            f"{name}: {width} x {height}; each side must have at least {MIN_IMAGE_SIDE} pixels"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidRequestError(
+            f"{name}: {width} x {height}; the sides' ratio must be between 1:2.5 and 2.5:1"
+        )
+
+
+def duration(wanted: str | int | None, seconds: float | None) -> str:
+    """Return "5" or "10", derived from the source's length if it is not given, and fitting it."""
+    if wanted is None:
+        if seconds is None:
+            return "5"
+        for name, (least, most) in DURATIONS.items():
+            if least <= seconds <= most + FRAME_SLACK:
+                return name
+        raise InvalidRequestError(
+            f"the video is {seconds:g} s long; it must be 2 to 5 s or 7 to 10 s"
+        )
+    name = one_of(str(wanted), tuple(DURATIONS), "duration")
+    least, most = DURATIONS[name]
+    if seconds is not None and not least <= seconds <= most + FRAME_SLACK:
+        raise InvalidRequestError(
+            f"a duration of {name} s needs a video of {least:g} to {most:g} s, not {seconds:g} s"
+        )
+    return name
+
+
+def page(number: int, size: int) -> dict[str, int]:
+    """Return the parameters of a page."""
+    for name, value, most in (("page_num", number, 1000), ("page_size", size, 500)):
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise InvalidRequestError(f"{name} goes from 1 to {most}, got {value!r}")
+    return {"pageNum": number, "pageSize": size}
+
+
+def task_id(value: str | None, external: str | None) -> str:
+    """Return exactly one of the two."""
+    if (value is None) == (external is None):
+        raise InvalidRequestError("give exactly one of task_id and external_task_id")
+    found: Any = value if external is None else external
+    return identifier(found, "task_id" if external is None else "external_task_id")

@@ -1,0 +1,309 @@
+"""What the service's replies say, typed; whatever else they say stays in ``raw``."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+from klingmask import Mask, MaskArray, RLEError
+from klingmask.kling.errors import BadReplyError, RejectedSelectionError
+from klingmask.typing import BBox
+
+__all__ = [
+    "InitReply",
+    "PreviewReply",
+    "Reply",
+    "SelectedObject",
+    "SelectionReply",
+    "Task",
+    "TaskVideo",
+]
+
+_T = TypeVar("_T")
+
+
+def _described(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"an object with the keys {', '.join(map(str, list(value)[:12])) or '(none)'}"
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    return f"{value!r}"[:60]
+
+
+def _get(source: Any, name: str, kind: type[_T], default: _T | None = None) -> _T:
+    """A field of that kind; null and absence are the default, if there is one."""
+    value = source.get(name) if isinstance(source, Mapping) else None
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # ids come as either
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    if value in (None, "") and default is not None:
+        return default
+    raise BadReplyError(
+        f"the reply's {name} should be of the type {kind.__name__}; there is {_described(value)} "
+        f"in {_described(source)}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What every reply has."""
+
+    request_id: str
+    final_unit_deduction: str | None
+    """Units that the call cost, a decimal number as text."""
+    final_balance_deduction: Mapping[str, Any] | None
+    """What it cost in money, where the service says so."""
+    raw: Mapping[str, Any] = field(repr=False)
+    """The reply's data as it came, with fields that are not known here."""
+
+    @staticmethod
+    def _common(data: Mapping[str, Any], request_id: object) -> dict[str, Any]:
+        units = data.get("final_unit_deduction")
+        balance = data.get("final_balance_deduction")
+        return {
+            "request_id": request_id if isinstance(request_id, str) else "",
+            "final_unit_deduction": None if units is None else str(units),
+            "final_balance_deduction": balance if isinstance(balance, Mapping) else None,
+            "raw": data,
+        }
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], envelope: Mapping[str, Any]) -> "Reply":
+        """Read a reply that has nothing else."""
+        return Reply(**cls._common(data, envelope.get("request_id")))
+
+
+def data_of(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data of an envelope, which must be an object."""
+    data: Mapping[str, Any] = _get(envelope, "data", dict)
+    return data
+
+
+def accepted(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data of a selection endpoint's envelope, if the recognition was not refused."""
+    data = data_of(envelope)
+    status = _get(data, "status", int, 0)
+    if status != 0:
+        request_id = envelope.get("request_id")
+        raise RejectedSelectionError(
+            f"the service refused the selection: data.status {status}",
+            code=status,
+            request_id=request_id if isinstance(request_id, str) else None,
+        )
+    return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitReply(Reply):
+    """A session, and what the service found out about its video."""
+
+    session_id: str
+    fps: float
+    original_duration: int
+    """Of the video, in milliseconds."""
+    width: int
+    height: int
+    total_frame: int
+    normalized_video: str = field(repr=False)
+    """URL of the video as the service will edit it."""
+
+    @classmethod
+    def parse(cls, envelope: Mapping[str, Any]) -> Self:
+        """Read the reply of init-selection."""
+        data = accepted(envelope)
+        return cls(
+            session_id=_get(data, "session_id", str),
+            fps=_get(data, "fps", float),
+            original_duration=int(_get(data, "original_duration", float)),
+            width=_get(data, "width", int, 0),
+            height=_get(data, "height", int, 0),
+            total_frame=_get(data, "total_frame", int),
+            normalized_video=_get(data, "normalized_video", str, ""),
+            **cls._common(data, envelope.get("request_id")),
+        )
+
+
+@dataclass(frozen=True)
+class SelectedObject:
+    """An object that was selected; its masks are decoded when they are asked for."""
+
+    object_id: int | str
+    raw: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def mask(self) -> Mask:
+        """The object's mask, from its RLE or else from its PNG."""
+        rle = self.raw.get("rle_mask")
+        if not isinstance(rle, Mapping):
+            return self.png_mask
+        try:
+            return Mask.from_rle(rle)
+        except (RLEError, TypeError) as error:
+            raise BadReplyError(f"the mask of object {self.object_id}: {error}") from error
+
+    @cached_property
+    def png_mask(self) -> Mask:
+        """The object's mask from its PNG."""
+        png: Mapping[str, Any] = _get(self.raw, "png_mask", dict)
+        text = _get(png, "base64", str)
+        try:
+            return Mask.from_png(base64.b64decode(text.partition(",")[2] or text, validate=True))
+        except (RLEError, binascii.Error) as error:
+            raise BadReplyError(f"the PNG of object {self.object_id}: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionReply(Reply):
+    """The objects that a frame's points select."""
+
+    session_id: str
+    frame_index: int
+    objects: tuple[SelectedObject, ...]
+
+    @classmethod
+    def parse(cls, envelope: Mapping[str, Any]) -> Self:
+        """Read the reply of add-selection or delete-selection."""
+        data = accepted(envelope)
+        result: Mapping[str, Any] = _get(data, "res", dict, {})
+        listed: list[Any] = _get(result, "rle_mask_list", list, [])
+        objects = []
+        for place, entry in enumerate(listed):
+            if not isinstance(entry, Mapping):
+                raise BadReplyError(f"rle_mask_list[{place}] is {_described(entry)}")
+            name = entry.get("object_id", place)
+            objects.append(SelectedObject(name if isinstance(name, int) else str(name), entry))
+        return cls(
+            session_id=_get(data, "session_id", str, ""),
+            frame_index=_get(result, "frame_index", int, 0),
+            objects=tuple(objects),
+            **cls._common(data, envelope.get("request_id")),
+        )
+
+    @property
+    def masks(self) -> dict[int | str, Mask]:
+        """The masks by object id."""
+        return {one.object_id: one.mask for one in self.objects}
+
+    @property
+    def union(self) -> Mask:
+        """All that is selected, as one mask."""
+        if not self.objects:
+            raise BadReplyError("nothing is selected, so there is no mask, nor a size for one")
+        return MaskArray.from_rles(self.masks.values()).union()
+
+    @property
+    def bbox(self) -> BBox:
+        """The bounding box (x, y, w, h) of all that is selected."""
+        return self.union.bbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewReply(Reply):
+    """Where the preview of a session's selection is."""
+
+    session_id: str
+    video: str = field(repr=False)
+    """URL of the video with the masks on it."""
+    video_cover: str = field(repr=False)
+    """URL of its cover image."""
+    tracking_output: str = field(repr=False)
+    """URL of the masks of each frame."""
+
+    @classmethod
+    def parse(cls, envelope: Mapping[str, Any]) -> Self:
+        """Read the reply of preview-selection."""
+        data = accepted(envelope)
+        result: Mapping[str, Any] = _get(data, "res", dict)
+        return cls(
+            session_id=_get(data, "session_id", str, ""),
+            video=_get(result, "video", str, ""),
+            video_cover=_get(result, "video_cover", str, ""),
+            tracking_output=_get(result, "tracking_output", str, ""),
+            **cls._common(data, envelope.get("request_id")),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskVideo:
+    """A video that a task made."""
+
+    id: str
+    duration: str
+    """In seconds, as text."""
+    session_id: str | None
+    url: str = field(repr=False)
+    """Where it is, for 30 days."""
+    watermark_url: str | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Read an entry of task_result.videos."""
+        return cls(
+            id=_get(data, "id", str, "?"),
+            duration=str(data.get("duration", "")),
+            session_id=_get(data, "session_id", str, "") or None,
+            url=_get(data, "url", str),
+            watermark_url=_get(data, "watermark_url", str, "") or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Reply):
+    """A task as it stood when the service was asked."""
+
+    task_id: str
+    task_status: str
+    """submitted, processing, succeed or failed."""
+    task_status_msg: str
+    """Why it failed."""
+    external_task_id: str | None
+    videos: tuple[TaskVideo, ...]
+    created_at: datetime | None
+    updated_at: datetime | None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], request_id: object = "") -> Self:
+        """Read the data of create, get, an entry of list, or a callback."""
+        info: Mapping[str, Any] = _get(data, "task_info", dict, {})
+        result: Mapping[str, Any] = _get(data, "task_result", dict, {})
+        videos: list[Any] = _get(result, "videos", list, [])
+        return cls(
+            task_id=_get(data, "task_id", str),
+            task_status=_get(data, "task_status", str),
+            task_status_msg=_get(data, "task_status_msg", str, ""),
+            external_task_id=_get(info, "external_task_id", str, "") or None,
+            videos=tuple(TaskVideo.parse(video) for video in videos),
+            created_at=_moment(data.get("created_at")),
+            updated_at=_moment(data.get("updated_at")),
+            **cls._common(data, request_id),
+        )
+
+    @classmethod
+    def parse_list(cls, envelope: Mapping[str, Any]) -> Iterator[Self]:
+        """Read the reply of list."""
+        entries: list[Any] = _get(envelope, "data", list, [])
+        for entry in entries:
+            yield cls.parse(entry, envelope.get("request_id"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.task_status in ("succeed", "failed")
+
+
+def _moment(milliseconds: object) -> datetime | None:
+    """Unix milliseconds as a time, if it is one."""
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,353 @@
+"""An edit from the first click to the file: EditSession, Selection, Preview, EditTask."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from klingmask import Mask, overlay
+from klingmask.kling import checks
+from klingmask.kling.checks import ImageSource, Point, PointLike
+from klingmask.kling.client import KlingClient
+from klingmask.kling.download import download, fetch
+from klingmask.kling.errors import (
+    BadReplyError,
+    InvalidRequestError,
+    RequestTimeoutError,
+    SessionExpiredError,
+    TaskFailedError,
+)
+from klingmask.kling.models import InitReply, PreviewReply, SelectionReply, Task, TaskVideo
+from klingmask.kling.tracking import read_tracking
+from klingmask.overlay import Image
+
+try:
+    from tqdm import tqdm
+except ImportError as error:
+    raise ImportError("the client needs tqdm: pip install 'klingmask[kling]'") from error
+
+__all__ = ["ClicksInside", "EditSession", "EditTask", "Preview", "Selection"]
+
+log = logging.getLogger("klingmask.kling")
+
+SESSION_HOURS = 24
+
+
+class ClicksInside(NamedTuple):
+    """Whether a mask holds the clicked pixels, under each reading of the y axis."""
+
+    y_down: bool
+    """If (0, 0) is the top left, as nearly everywhere."""
+    y_up: bool
+    """If (0, 1) is the top left, as the reference's words say."""
+
+
+class Selection:
+    """What the points of a frame select."""
+
+    def __init__(self, reply: SelectionReply, points: Sequence[Point]) -> None:
+        self.reply = reply
+        self.points = tuple(points)
+        """The points of this frame, those of earlier calls too."""
+
+    def __repr__(self) -> str:
+        return f"Selection(frame_index={self.frame_index}, objects={list(self.masks)})"
+
+    @property
+    def frame_index(self) -> int:
+        """The frame that is marked."""
+        return self.reply.frame_index
+
+    @property
+    def masks(self) -> dict[int | str, Mask]:
+        """The masks by object id."""
+        return self.reply.masks
+
+    @property
+    def union(self) -> Mask:
+        """All that is selected, as one mask."""
+        return self.reply.union
+
+    def overlay(self, frame: npt.ArrayLike, **options: Any) -> Image:
+        """Lay the masks over the frame; options are those of `klingmask.overlay`."""
+        laid: Image = overlay(frame, self.masks, **options)
+        return laid
+
+    def clicks_inside(self) -> ClicksInside:
+        """Tell whether the selection holds the clicked pixels, and how y must point for it."""
+        if not self.reply.objects:
+            return ClicksInside(False, False)
+        mask = self.union
+        height, width = mask.size
+
+        def holds(points: Sequence[Point]) -> bool:
+            return all(
+                (min(int(x * width), width - 1), min(int(y * height), height - 1)) in mask
+                for x, y in points
+            )
+
+        return ClicksInside(holds(self.points), holds([Point(x, 1 - y) for x, y in self.points]))
+
+
+class Preview:
+    """A selection, followed through the video."""
+
+    def __init__(self, reply: PreviewReply) -> None:
+        self.reply = reply
+
+    def __repr__(self) -> str:
+        return f"Preview(session_id={self.reply.session_id!r})"
+
+    @property
+    def video_url(self) -> str:
+        """Where the video with the masks on it is."""
+        return self.reply.video
+
+    @property
+    def cover_url(self) -> str:
+        """Where its cover image is."""
+        return self.reply.video_cover
+
+    @property
+    def tracking_url(self) -> str:
+        """Where the masks of each frame are."""
+        return self.reply.tracking_output
+
+    def tracking(self) -> dict[int, dict[int | float | str, Mask]]:
+        """Fetch and read the masks of each frame: frame index -> object id -> mask."""
+        if not self.tracking_url:
+            raise BadReplyError("the preview has no tracking_output")
+        return read_tracking(fetch(self.tracking_url))
+
+    def download(self, path: str | PathLike[str], *, progress: bool = False) -> Path:
+        """Save the video with the masks on it; see `EditTask.download`."""
+        return download(self.video_url, path, progress=progress)
+
+
+class EditSession:
+    """A video that is being edited: its size, its points, and until when it lives.
+
+    Made by `KlingClient.edit_video`. Not for several threads at once.
+    """
+
+    def __init__(self, client: KlingClient, reply: InitReply) -> None:
+        self.client = client
+        self.reply = reply
+        self.points: dict[int, list[Point]] = {}
+        """The points by frame."""
+        self._expires = time.time() + SESSION_HOURS * 3600
+
+    def __repr__(self) -> str:
+        return (
+            f"EditSession({self.session_id!r}, size={self.size}, frames={self.reply.total_frame}, "
+            f"seconds={self.seconds:g})"
+        )
+
+    @property
+    def session_id(self) -> str:
+        """The service's name for it."""
+        return self.reply.session_id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the video."""
+        return self.reply.height, self.reply.width
+
+    @property
+    def seconds(self) -> float:
+        """How long the video is."""
+        return self.reply.original_duration / 1000
+
+    def point(self, x: float, y: float) -> Point:
+        """Return the point at pixel (x, y)."""
+        return Point.from_pixel(x, y, self.size)
+
+    def add_selection(self, frame_index: int, points: Sequence[PointLike]) -> Selection:
+        """Mark points of a frame, as shares of its width and height.
+
+        Parameters
+        ----------
+        frame_index : int
+            Below `reply.total_frame`; at most 10 frames of a session.
+        points : sequence of (float, float)
+            At most 10 a frame, those of earlier calls counted; `point` makes
+            them of pixels.
+
+        Returns
+        -------
+        Selection
+        """
+        self._alive()
+        index = checks.frame_index(frame_index, self.reply.total_frame)
+        new = checks.points_of(points)
+        kept = self.points.get(index, [])
+        if index not in self.points and len(self.points) >= checks.MAX_FRAMES:
+            raise InvalidRequestError(
+                f"{checks.MAX_FRAMES} frames are marked already ({sorted(self.points)}); "
+                "clear_selection starts again"
+            )
+        if len(kept) + len(new) > checks.MAX_POINTS:
+            raise InvalidRequestError(
+                f"frame {index} has {len(kept)} points; {len(new)} more would be over the "
+                f"{checks.MAX_POINTS} that a frame takes"
+            )
+        reply = self.client.add_selection(self.session_id, index, new)
+        self.points[index] = [*kept, *new]
+        return Selection(reply, self.points[index])
+
+    def delete_selection(self, frame_index: int, points: Sequence[PointLike]) -> Selection:
+        """Take points of a frame away, exactly as they were added."""
+        self._alive()
+        index = checks.frame_index(frame_index, self.reply.total_frame)
+        left = list(self.points.get(index, []))
+        gone = checks.points_of(points)
+        for point in gone:
+            if point not in left:
+                raise InvalidRequestError(
+                    f"{tuple(point)} was not added to frame {index}; its points are "
+                    f"{[tuple(known) for known in left]}"
+                )
+            left.remove(point)
+        reply = self.client.delete_selection(self.session_id, index, gone)
+        if left:
+            self.points[index] = left
+        else:
+            self.points.pop(index, None)
+        return Selection(reply, left)
+
+    def clear_selection(self) -> None:
+        """Take all points away."""
+        self._alive()
+        self.client.clear_selection(self.session_id)
+        self.points.clear()
+
+    def preview(self) -> Preview:
+        """Have the selection followed through the video."""
+        self._alive()
+        return Preview(self.client.preview_selection(self.session_id))
+
+    def submit(
+        self,
+        edit_mode: str,
+        prompt: str,
+        *,
+        images: Sequence[ImageSource] = (),
+        duration: str | int | None = None,
+        **options: Any,
+    ) -> "EditTask":
+        """Start the edit, which costs money; see `KlingClient.create_task`.
+
+        The duration follows from the video's length if it is not given.
+        """
+        self._alive()
+        if edit_mode in ("swap", "removal") and not self.points:
+            raise InvalidRequestError(f"{edit_mode} needs a selection; add_selection makes one")
+        chosen = checks.duration(duration, self.seconds)
+        task = self.client.create_task(
+            self.session_id, edit_mode, prompt, images=images, duration=chosen, **options
+        )
+        return EditTask(self.client, task)
+
+    def _alive(self) -> None:
+        if time.time() >= self._expires:
+            raise SessionExpiredError(
+                f"session {self.session_id} is older than the {SESSION_HOURS} hours it lives"
+            )
+
+
+class EditTask:
+    """A task that was submitted."""
+
+    def __init__(self, client: KlingClient, task: Task) -> None:
+        self.client = client
+        self.task = task
+        """As it stood when the service was last asked."""
+
+    def __repr__(self) -> str:
+        return f"EditTask({self.task.task_id!r}, {self.task.task_status!r})"
+
+    def refresh(self) -> Task:
+        """Ask the service how the task stands."""
+        self.task = self.client.get_task(self.task.task_id)
+        return self.task
+
+    def wait(self, *, timeout: float = 1800.0, progress: bool = False) -> "EditTask":
+        """Wait until the task has ended.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds; the intervals between two queries grow from 1 to 15.
+        progress : bool
+            Whether to show how long it takes.
+
+        Raises
+        ------
+        TaskFailedError
+            If it failed; the message says why.
+        RequestTimeoutError
+            If it has not ended in time. It goes on; `wait` can be called again.
+        """
+        until = time.monotonic() + timeout
+        with tqdm(bar_format="{desc} {elapsed}", disable=not progress) as bar:
+            for pause in _growing(1.0, 15.0):
+                bar.set_description_str(f"task {self.task.task_status}")
+                if self.task.ended:
+                    break
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise RequestTimeoutError(
+                        f"task {self.task.task_id} is still {self.task.task_status} after "
+                        f"{timeout:g} s; it goes on, and wait() can be called again"
+                    )
+                time.sleep(min(pause, left))
+                self.refresh()
+        if self.task.task_status == "failed":
+            reason = self.task.task_status_msg or "the service gives no reason"
+            raise TaskFailedError(f"task {self.task.task_id} failed: {reason}")
+        return self
+
+    @property
+    def video(self) -> TaskVideo:
+        """The video that the task made."""
+        if not self.task.videos:
+            raise BadReplyError(
+                f"task {self.task.task_id} has no video; it is {self.task.task_status}"
+            )
+        return self.task.videos[0]
+
+    def download(
+        self, path: str | PathLike[str], *, watermarked: bool = False, progress: bool = False
+    ) -> Path:
+        """Save the video.
+
+        It is streamed to a file beside `path`, taken up where it broke off, and
+        moved into place when all of it is there.
+
+        Parameters
+        ----------
+        path : path
+        watermarked : bool
+            Whether to save the watermarked one, if it was asked for.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        Path
+        """
+        url = self.video.watermark_url if watermarked else self.video.url
+        if not url:
+            raise BadReplyError(f"task {self.task.task_id} has no watermarked video")
+        return download(url, path, progress=progress)
+
+
+def _growing(first: float, last: float) -> Iterator[float]:
+    pause = first
+    while True:
+        yield pause
+        pause = min(last, pause * 1.3)

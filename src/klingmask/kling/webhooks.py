@@ -1,0 +1,124 @@
+"""Callbacks: whether it is the service that calls, and what it says.
+
+The signature is that of the Standard Webhooks scheme: HMAC-SHA256 of
+``{id}.{timestamp}.{body}`` under the secret, in base64, one or several of them.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from klingmask.kling.errors import AuthenticationError, BadReplyError
+from klingmask.kling.models import Task
+
+__all__ = ["parse_callback"]
+
+TOLERANCE = 300  # seconds that a callback's time may be from now
+
+_STATUS = {"succeeded": "succeed"}  # the newer form's word
+
+
+def parse_callback(
+    headers: Mapping[str, str],
+    body: bytes,
+    secret: str | Iterable[str] | None,
+    *,
+    now: float | None = None,
+) -> Task:
+    """Verify a callback and read it.
+
+    Parameters
+    ----------
+    headers : mapping
+        Of the HTTP request; upper and lower case do not matter.
+    body : bytes
+        Of the request, exactly as it came.
+    secret : str, or several, or None
+        The webhook secret, with or without ``whsec_``; two while one is being
+        rotated. None skips the verification: then ask `get_task` before you
+        believe it.
+    now : float, optional
+        Unix seconds, for tests.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    AuthenticationError
+        If no signature fits, or the time is more than 5 minutes from now.
+    BadReplyError
+        If the body is not a callback's.
+    """
+    if not isinstance(body, bytes):
+        raise TypeError(f"body must be the bytes as they came, got {type(body).__name__}")
+    if secret is not None:
+        secrets = [secret] if isinstance(secret, str) else list(secret)
+        _verify({key.lower(): value for key, value in headers.items()}, body, secrets, now)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadReplyError(f"the callback is not JSON: {body[:80]!r}") from None
+    if not isinstance(document, Mapping):
+        raise BadReplyError(f"the callback is no object: {body[:80]!r}")
+    return Task.parse(document if "task_id" in document else _older(document))
+
+
+def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: float | None) -> None:
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    missing = [name for name in names if not headers.get(name)]
+    if missing:
+        raise AuthenticationError(f"the callback has no {missing[0]} header")
+    name, stamp, signatures = (headers[name] for name in names)
+    if not (stamp.isascii() and stamp.isdecimal()):
+        raise AuthenticationError("the callback's webhook-timestamp is not a number of seconds")
+    if abs((time.time() if now is None else now) - int(stamp)) > TOLERANCE:
+        raise AuthenticationError(f"the callback's time is more than {TOLERANCE} s from now")
+    signed = f"{name}.{stamp}.".encode() + body
+    matches = False
+    for secret in secrets:
+        expected = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256))
+        for signature in signatures.split():
+            version, _, given = signature.partition(",")
+            # No early end: how long it takes must not tell which was near.
+            matches |= (version == "v1") & hmac.compare_digest(given.encode(), expected)
+    if not matches:
+        raise AuthenticationError("the callback's signature does not fit the secret")
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise AuthenticationError("a webhook secret is whsec_ and base64; this one is not")
+    return key
+
+
+def _older(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The newer form of a callback in the words of the older."""
+    status = document.get("status")
+    videos = [
+        {**output, "id": output.get("id", "?")}
+        for output in document.get("outputs") or []
+        if isinstance(output, Mapping) and output.get("url")
+    ]
+    billing = document.get("billing")
+    return {
+        **document,
+        "task_id": document.get("id"),
+        "task_status": _STATUS.get(status, status) if isinstance(status, str) else status,
+        "task_status_msg": document.get("message") or "",
+        "task_info": {"external_task_id": document.get("external_id") or ""},
+        "task_result": {"videos": videos},
+        "created_at": document.get("create_time"),
+        "updated_at": document.get("update_time"),
+        "final_unit_deduction": billing.get("units") if isinstance(billing, Mapping) else None,
+    }

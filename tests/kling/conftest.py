@@ -1,0 +1,51 @@
+"""The stand-in service, and clients of it that do not wait long."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import tenacity
+
+from klingmask.kling import KlingClient, transport
+from tests.kling.server import Service, running
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with running() as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEY", "ACCESS_KEY", "SECRET_KEY", "BASE_URL"):
+        monkeypatch.delenv(f"KLING_{name}", raising=False)
+
+
+@pytest.fixture
+def make(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KlingClient]:
+    """A client whose pauses are a fiftieth of the real ones."""
+    real = transport._wait
+    monkeypatch.setattr(
+        transport,
+        "_wait",
+        lambda state: real(state) / 50 if isinstance(state, tenacity.RetryCallState) else 0,
+    )
+
+    def client(**options: Any) -> KlingClient:
+        options = {
+            "api_key": None if "access_key" in options else service.api_key,
+            "base_url": service.base_url,
+            "timeout": (2.0, 1.0),
+            "retry_for": 8.0,
+            "settle": 0.6,
+        } | options
+        return KlingClient(**options)
+
+    return client
+
+
+@pytest.fixture
+def client(make: Callable[..., KlingClient]) -> Iterator[KlingClient]:
+    with make() as client:
+        yield client

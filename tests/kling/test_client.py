@@ -1,0 +1,553 @@
+"""The endpoints over real HTTP: requests as documented, replies typed, errors told apart."""
+
+import base64
+import json
+import logging
+import math
+import pickle
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+import klingmask as km
+from klingmask import kling
+from klingmask.kling import KlingClient, checks, prompts
+from klingmask.kling.auth import TokenKeys
+from tests.conftest import shared_file
+from tests.kling.server import PREFIX, Fault, Service, mask_at, png
+
+POINT = (0.7738498789346246, 0.297142857142857)
+REMOVAL = "Delete the chick from <<<video_1>>>"
+
+
+def test_requests_are_those_of_the_reference(service: Service, client: KlingClient) -> None:
+    """Each body against the page's own example."""
+    reference = shared_file("../kling/multi-elements.txt").read_text()
+    examples: dict[str, Any] = {}
+    for block in reference.split("curl --request POST")[1:]:
+        url = block.split("--url ")[1].split()[0]
+        examples[url.split(PREFIX)[1]] = json.loads(block.split("--data '")[1].split("'")[0])
+    session = client.init_selection(video_url=examples["/init-selection"]["video_url"]).session_id
+    client.add_selection(session, 0, [POINT])
+    client.delete_selection(session, 0, [POINT])
+    client.clear_selection(session)
+    client.preview_selection(session)
+    example = examples[""]
+    client.create_task(session, "removal", example["prompt"], duration="5")
+    assert len(examples) == 6
+    for endpoint, expected in examples.items():
+        (sent,) = service.bodies(endpoint)
+        if endpoint == "/init-selection":
+            expected.pop("video_id")  # empty in the example; exactly one of the two is sent
+        assert sent.keys() == expected.keys()
+        for key, value in expected.items():
+            if key not in ("session_id", "external_task_id"):
+                assert sent[key] == value, (endpoint, key)
+    request = service.requests[0]
+    assert request.headers["Authorization"] == f"Bearer {service.api_key}"
+    assert request.headers["Content-Type"] == "application/json"
+
+
+def test_replies_are_typed_and_keep_what_is_unknown(client: KlingClient) -> None:
+    opened = client.init_selection(video_id="123")
+    assert (opened.width, opened.height, opened.fps) == (64, 36, 30.0)
+    assert (opened.original_duration, opened.total_frame) == (5000, 150)
+    assert (opened.request_id, opened.final_unit_deduction) == ("request-1", "0")
+    assert opened.raw["new_field"] == {"a": 1}
+    selected = client.add_selection(opened.session_id, 3, [POINT, (0.2, 0.5)])
+    expected = mask_at([{"x": POINT[0], "y": POINT[1]}, {"x": 0.2, "y": 0.5}])
+    assert selected.masks == {0: expected}
+    assert selected.union == selected.objects[0].png_mask == expected
+    assert (selected.frame_index, selected.bbox) == (3, expected.bbox)
+    fewer = client.delete_selection(opened.session_id, 3, [(0.2, 0.5)])
+    assert fewer.union == mask_at([{"x": POINT[0], "y": POINT[1]}])
+    assert client.clear_selection(opened.session_id).request_id == "request-1"
+    preview = client.preview_selection(opened.session_id)
+    assert preview.video.endswith("/result.mp4?sign=hidden")
+    task = client.create_task(opened.session_id, "removal", REMOVAL, external_task_id="mine")
+    assert (task.task_status, task.external_task_id, task.ended) == ("submitted", "mine", False)
+    assert task.created_at is not None
+    assert task.created_at.isoformat() == "2024-08-04T11:05:57.708000+00:00"
+    for asked in (client.get_task(task.task_id), client.get_task(external_task_id="mine")):
+        assert asked.task_id == task.task_id
+    done = client.get_task(task.task_id)
+    assert (done.task_status, done.final_unit_deduction) == ("succeed", "3.5")
+    assert done.videos[0].duration == "5.0"
+    assert pickle.loads(pickle.dumps(done)) == done
+
+
+def test_pages(service: Service, client: KlingClient) -> None:
+    for i in range(7):
+        service.create({"external_task_id": f"e{i}"})
+    assert [task.task_id for task in client.list_tasks(2, 3)] == ["task-4", "task-3", "task-2"]
+    assert [task.task_id for task in client.iter_tasks(3)] == [f"task-{i}" for i in range(7, 0, -1)]
+    tasks = client.iter_tasks(3)
+    first = next(tasks)
+    service.create({"external_task_id": "late"})  # moves the others on to the next page
+    rest = [task.task_id for task in tasks]
+    assert [first.task_id, *rest] == [f"task-{i}" for i in range(7, 0, -1)]
+    for page, size in ((0, 1), (1001, 1), (1, 0), (1, 501), (True, 1)):
+        with pytest.raises(kling.InvalidRequestError, match="goes from 1 to"):
+            client.list_tasks(page, size)
+
+
+CODES = [
+    (401, 1000, kling.AuthenticationError),
+    (401, 1001, kling.AuthenticationError),
+    (401, 1002, kling.AuthenticationError),
+    (429, 1100, kling.AccountError),
+    (429, 1101, kling.AccountError),
+    (429, 1102, kling.AccountError),
+    (403, 1103, kling.PermissionDeniedError),
+    (400, 1200, kling.InvalidRequestError),
+    (400, 1201, kling.InvalidRequestError),
+    (404, 1202, kling.InvalidRequestError),
+    (404, 1203, kling.NotFoundError),
+    (400, 1300, kling.PolicyError),
+    (400, 1301, kling.PolicyError),
+    (429, 1304, kling.PermissionDeniedError),
+    (418, 7777, kling.InvalidRequestError),
+    (200, 7777, kling.KlingError),
+]
+PASSING = [(429, 1302), (429, 1303), (500, 5000), (503, 5001), (504, 5002), (502, 9999)]
+
+
+@pytest.mark.parametrize(("status", "code", "kind"), CODES)
+def test_what_cannot_help_is_not_tried_again(
+    service: Service, client: KlingClient, status: int, code: int, kind: type[kling.KlingError]
+) -> None:
+    service.faults["*"].append(Fault(status, code, "so it goes"))
+    with pytest.raises(kind, match="so it goes") as caught:
+        client.preview_selection("s")
+    assert (caught.value.code, caught.value.status) == (code, status)
+    assert caught.value.request_id == "request-2"
+    assert f"code {code}" in str(caught.value)
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "code"), PASSING)
+def test_what_passes_is_tried_again(
+    service: Service, client: KlingClient, status: int, code: int
+) -> None:
+    service.faults["*"] += [Fault(status, code)] * 3
+    assert client.list_tasks() == []
+    assert len(service.requests) == 4
+
+
+def test_retries_are_bounded_in_time(service: Service, make: Callable[..., KlingClient]) -> None:
+    service.faults["*"] += [Fault(429, 1302, headers={"Retry-After": "5"})] * 99
+    started = time.monotonic()
+    with make(retry_for=1.0) as client, pytest.raises(kling.RateLimitError) as caught:
+        client.list_tasks()
+    assert caught.value.retry_after == 5
+    assert time.monotonic() - started < 1.5
+    assert len(service.requests) > 1
+
+
+def test_retry_after_is_kept(service: Service, client: KlingClient) -> None:
+    service.faults["*"].append(Fault(503, 5001, headers={"Retry-After": "30"}))  # / 50 here
+    started = time.monotonic()
+    client.list_tasks()
+    assert 0.55 < time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b"<html><h1>Hello</h1></html>", "Hello"),
+        (b"", "an empty body"),
+        (b'{"code": 0, "data"', '"code"'),
+        (b"[1, 2]", "1, 2"),
+        (b'{"data": {}}', "data"),
+        (b'{"code": "0"}', "code"),
+        (b"[" * 100_000, "[["),
+    ],
+)
+def test_strange_bodies(
+    service: Service, make: Callable[..., KlingClient], body: bytes, found: str
+) -> None:
+    service.faults["*"] += [Fault(200, body=body)] * 99
+    with make(retry_for=0.1) as client, pytest.raises(kling.BadReplyError) as caught:
+        client.preview_selection("s")
+    assert found in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"res": 5},
+        {"res": {"rle_mask_list": [5]}},
+        {"res": {"rle_mask_list": {}}},
+        {"res": {"frame_index": "three", "rle_mask_list": []}},
+        {"status": "ok"},
+    ],
+)
+def test_wrong_shapes(service: Service, client: KlingClient, data: Any) -> None:
+    body = json.dumps({"code": 0, "data": data}).encode()
+    service.faults["*"].append(Fault(200, body=body))
+    if data == {}:  # no objects at all is nothing selected
+        assert client.add_selection("s", 0, [POINT]).masks == {}
+        return
+    with pytest.raises(kling.BadReplyError):
+        client.add_selection("s", 0, [POINT])
+
+
+def test_masks_that_do_not_decode(service: Service, client: KlingClient) -> None:
+    listed = [
+        {"object_id": 1, "rle_mask": {"size": [2, 2], "counts": "!"}},
+        {"object_id": 2, "png_mask": {"size": [2, 2], "base64": "AAAA"}},
+        {"object_id": "c", "rle_mask": km.Mask.zeros((2, 2)).to_rle()},
+    ]
+    body = {"code": 0, "data": {"res": {"rle_mask_list": listed}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    reply = client.add_selection("s", 0, [POINT])
+    with pytest.raises(kling.BadReplyError, match=r"the mask of object 1: byte 0"):
+        _ = reply.objects[0].mask
+    with pytest.raises(kling.BadReplyError, match="the PNG of object 2"):
+        _ = reply.objects[1].mask
+    assert reply.objects[2].mask.size == (2, 2)
+
+
+def test_the_documented_reply(service: Service, client: KlingClient) -> None:
+    reply = shared_file("add_selection_reply.json").read_bytes()
+    service.faults["*"].append(Fault(200, body=reply))
+    selected = client.add_selection("s", 0, [POINT])
+    raw = json.loads(reply)["data"]["res"]["rle_mask_list"]
+    assert [one.mask.to_rle()["counts"] for one in selected.objects] == [
+        entry["rle_mask"]["counts"] for entry in raw
+    ]
+
+
+def test_refused_recognition(service: Service, client: KlingClient) -> None:
+    body = {"code": 0, "message": "", "request_id": "r9", "data": {"status": 3}}
+    for _ in range(2):
+        service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    with pytest.raises(kling.RejectedSelectionError, match=r"data\.status 3") as caught:
+        client.add_selection("s", 0, [POINT])
+    assert (caught.value.code, caught.value.request_id) == (3, "r9")
+    with pytest.raises(kling.RejectedSelectionError):
+        client.init_selection(video_id="v")
+
+
+def test_slow_and_broken_connections(service: Service, make: Callable[..., KlingClient]) -> None:
+    service.faults["*"] += [Fault(reset="after"), Fault(delay=1.5), Fault(cut=True)]
+    with make() as client:
+        assert client.list_tasks() == []
+    assert len(service.requests) == 4
+    service.faults["*"] += [Fault(reset="before")] * 99
+    with make(retry_for=0.3) as client, pytest.raises(kling.RequestConnectionError):
+        client.list_tasks()
+    with (
+        make(base_url="http://127.0.0.1:9", retry_for=0.3) as client,
+        pytest.raises(kling.RequestConnectionError),
+    ):
+        client.list_tasks()
+
+
+def test_a_session_is_not_opened_twice_by_chance(service: Service, client: KlingClient) -> None:
+    service.faults["/init-selection"].append(Fault(delay=1.5))
+    with pytest.raises(kling.RequestTimeoutError):
+        client.init_selection(video_id="v")
+    assert len(service.sessions) == 1
+    service.faults["/init-selection"].append(Fault(429, 1302))
+    client.init_selection(video_id="v")
+    assert len(service.sessions) == 2
+
+
+# ---- signing in ----
+
+
+def test_tokens(service: Service, make: Callable[..., KlingClient]) -> None:
+    with make(access_key="access", secret_key=service.secret_key) as client:
+        client.list_tasks()
+        client.list_tasks()
+    tokens = {request.headers["Authorization"] for request in service.requests}
+    assert len(tokens) == 1
+    token = tokens.pop().removeprefix("Bearer ")
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
+    claims = jwt.decode(token, service.secret_key, algorithms=["HS256"])
+    assert claims.keys() == {"iss", "exp", "nbf"}
+    assert claims["iss"] == "access"
+    assert abs(claims["exp"] - time.time() - 1800) < 5
+    assert claims["exp"] - claims["nbf"] in (1804, 1805, 1806)
+
+
+@pytest.mark.parametrize("code", [1003, 1004])
+def test_a_refused_token_is_made_anew_once(
+    service: Service, make: Callable[..., KlingClient], code: int
+) -> None:
+    with make(access_key="access", secret_key=service.secret_key) as client:
+        client.list_tasks()
+        service.faults["*"].append(Fault(401, code))
+        client.list_tasks()
+        assert len(service.requests) == 3
+        service.faults["*"] += [Fault(401, code)] * 5
+        with pytest.raises(kling.AuthenticationError):
+            client.list_tasks()
+        assert len(service.requests) == 5
+    service.faults["*"] = [Fault(401, code)] * 5
+    with make() as client, pytest.raises(kling.AuthenticationError):
+        client.list_tasks()  # an API key has no other
+
+
+def test_tokens_are_renewed_before_they_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1e9
+    monkeypatch.setattr(time, "time", lambda: now)
+    keys = TokenKeys("a", "s" * 32)
+    first = keys.token()
+    now += 1700
+    assert keys.token() == first
+    now += 50
+    second = keys.token()
+    assert second != first
+    now -= 7200  # the clock was wrong and is set right
+    assert keys.token() not in (first, second)
+
+
+def test_keys_come_from_arguments_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(kling.AuthenticationError, match="no API key"):
+        KlingClient()
+    with pytest.raises(kling.AuthenticationError, match="nor both"):
+        KlingClient(access_key="a")
+    with pytest.raises(kling.AuthenticationError, match="not both"):
+        KlingClient("key", access_key="a", secret_key="s")  # noqa: S106
+    with pytest.raises(kling.AuthenticationError, match="a space"):
+        KlingClient("key\n")
+    monkeypatch.setenv("KLING_ACCESS_KEY", "a")
+    monkeypatch.setenv("KLING_SECRET_KEY", "s")
+    monkeypatch.setenv("KLING_BASE_URL", "https://example.org/")
+    assert repr(KlingClient()) == "KlingClient('https://example.org')"
+    assert repr(KlingClient(base_url="http://[::1]:5")) == "KlingClient('http://[::1]:5')"
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    for url in (
+        "http://example.org",
+        "ftp://example.org",
+        "example.org",
+        "http://localhost.evil.org",
+    ):
+        with pytest.raises(kling.InvalidRequestError, match="https"):
+            KlingClient("key", base_url=url)
+
+
+def test_secrets_stay_secret(
+    service: Service, make: Callable[..., KlingClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told: list[str] = []
+    secrets = [service.api_key, service.secret_key, "access-key-for-tests", "hidden"]
+    keys = {"access_key": "access-key-for-tests", "secret_key": service.secret_key}
+    for options, own in (({}, service.api_key), (keys, " ".join(keys.values()))):
+        leaks = f"bad {own} Bearer eyJhbGciOi.abc.def, see {service.cdn_url}/x.mp4?sign=hidden"
+        with make(retry_for=0.2, **options) as client:
+            told += [repr(client), str(vars(client)), repr(client._transport.auth)]
+            for fault in (
+                Fault(400, 1201, leaks),
+                Fault(200, body=leaks.encode()),
+                Fault(500, 5000, leaks),
+                Fault(302, 0, headers={"Location": "https://evil.org/?token=hidden"}),
+                Fault(reset="after"),
+            ):
+                service.faults["*"] = [fault] * 50
+                with pytest.raises(kling.KlingError) as caught:
+                    client.list_tasks()
+                chain: BaseException | None = caught.value
+                while chain is not None:
+                    told += [str(chain), repr(chain), str(vars(chain))]
+                    chain = chain.__cause__
+            service.faults["*"] = []
+            opened = client.init_selection(video_id="v")
+            preview = client.preview_selection(opened.session_id)
+            told += [repr(opened), repr(preview)]
+    told += [record.getMessage() for record in caplog.records]
+    assert any("eyJ" in header for header in (r.headers["Authorization"] for r in service.requests))
+    for text in told:
+        assert "eyJ" not in text
+        for secret in secrets:
+            assert secret not in text, text
+
+
+def test_redirects_are_not_followed(service: Service, client: KlingClient) -> None:
+    target = f"{service.cdn_url}/stolen"
+    service.faults["*"].append(Fault(307, 0, headers={"Location": target}))
+    with pytest.raises(kling.BadReplyError, match="redirect to http:"):
+        client.list_tasks()
+    assert service.cdn_requests == []
+
+
+def test_netrc_is_left_alone(
+    service: Service, client: KlingClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login me password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    client.list_tasks()
+    assert service.requests[0].headers["Authorization"] == f"Bearer {service.api_key}"
+
+
+def test_threads_share_a_client(service: Service, client: KlingClient) -> None:
+    def work(i: int) -> str:
+        session = client.init_selection(video_id=f"v{i}").session_id
+        client.add_selection(session, i, [POINT])
+        task = client.create_task(session, "removal", REMOVAL, external_task_id=f"e{i}")
+        return str(client.get_task(task.task_id).external_task_id)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(work, range(48))) == [f"e{i}" for i in range(48)]
+    assert len(service.created) == 48
+
+
+# ---- the limits, on both sides ----
+
+
+def test_points() -> None:
+    good = [(0, 0), (1, 1), (0.5, 0.25)]
+    assert checks.points_of(good) == good
+    assert len(checks.points_of([(0.1, 0.1)] * 10)) == 10
+    bad: list[Any] = [
+        [],
+        [(0.1, 0.1)] * 11,
+        [(1.0001, 0)],
+        [(0, -0.0001)],
+        [(math.nan, 0)],
+        [(math.inf, 0)],
+        [(1,)],
+        ["ab"],
+        [5],
+        kling.Point(0.5, 0.5),
+        [(None, 1)],
+    ]
+    for points in bad:
+        with pytest.raises(kling.InvalidRequestError):
+            checks.points_of(points)
+    assert kling.Point.from_pixel(0, 0, (2, 4)) == (0.125, 0.25)
+    for x, y in ((4, 0), (0, 2), (-1, 0)):
+        with pytest.raises(kling.InvalidRequestError, match="not in a frame 4 wide and 2 high"):
+            kling.Point.from_pixel(x, y, (2, 4))
+
+
+def test_video_sources() -> None:
+    assert checks.video_source("id", None) == {"video_id": "id"}
+    for url in ("https://a.org/b.mp4", "https://a.org/b.MOV?x=1"):
+        assert checks.video_source(None, url) == {"video_url": url}
+    bad: list[tuple[Any, Any]] = [
+        (None, None),
+        ("id", "https://a.org/b.mp4"),
+        ("", ""),
+        (None, "https://a.org/b.avi"),
+        (None, "clip.mp4"),
+        (None, "https://a.org/b?c=.mp4"),
+        (" ", None),
+    ]
+    for video_id, url in bad:
+        with pytest.raises(kling.InvalidRequestError):
+            checks.video_source(video_id, url)
+
+
+def test_images(tmp_path: Path) -> None:
+    fits = [png(300, 300), png(300, 750), png(750, 300)]
+    for content in fits:
+        raw = base64.b64encode(content).decode()
+        assert checks.images([content], "swap") == [{"image": raw}]
+        assert checks.images([raw], "swap") == [{"image": raw}]
+        path = tmp_path / "image.png"
+        path.write_bytes(content)
+        assert checks.images([path], "swap") == [{"image": raw}]
+    assert (
+        checks.images(["https://a.org/x.jpg"] * 2, "addition")
+        == [{"image": "https://a.org/x.jpg"}] * 2
+    )
+    assert checks.images([], "removal") == []
+    raw = base64.b64encode(fits[0]).decode()
+    other = tmp_path / "image.gif"
+    other.write_bytes(fits[0])
+    bad: list[tuple[Any, str, str]] = [
+        ([], "swap", "takes 1 images"),
+        ([fits[0]] * 2, "swap", "takes 1 images"),
+        ([], "addition", "takes 1 to 2"),
+        ([fits[0]] * 3, "addition", "takes 1 to 2"),
+        ([fits[0]], "removal", "takes 0"),
+        ([png(299, 300)], "swap", "at least 300"),
+        ([png(300, 751)], "swap", "1:2.5"),
+        ([b"x" * 10_000_001], "swap", "10 MB"),
+        ([b"nothing"], "swap", "not an image"),
+        ([b"GIF89a" + bytes(20)], "swap", "not an image|JPEG or PNG"),
+        ([f"data:image/png;base64,{raw}"], "swap", "data:"),
+        (["image.png"], "swap", "as a Path"),
+        ([other], "swap", r"\.jpg, \.jpeg or \.png"),
+    ]
+    for sources, mode, reason in bad:
+        with pytest.raises(kling.InvalidRequestError, match=reason):
+            checks.images(sources, mode)
+
+
+def test_prompts() -> None:
+    for language in ("en", "zh"):
+        checks.prompts(prompts.removal("the chick", language=language), "", "removal", 0)
+        checks.prompts(prompts.swap("a cat", "the dog", language=language), "", "swap", 1)
+        checks.prompts(prompts.addition("a hat", language=language), "", "addition", 1)
+    assert prompts.removal("the chick") == REMOVAL
+    assert prompts.removal("小鸡", language="zh") == "删除<<<video_1>>>中的【小鸡】"
+    longest = REMOVAL + "x" * (2500 - len(REMOVAL))
+    checks.prompts(longest, "y" * 2500, "removal", 0)
+    for prompt, negative, mode, n, reason in (
+        (longest + "x", "", "removal", 0, "2500 characters, got 2501"),
+        (REMOVAL, "y" * 2501, "removal", 0, "negative_prompt must not exceed"),
+        ("", "", "removal", 0, "must not be empty"),
+        ("Delete it", "", "removal", 0, "<<<video_1>>> is missing"),
+        ("<<<video_1>>>", "", "swap", 1, "<<<image_1>>> is missing"),
+        ("<<<video_1>>> <<<image_1>>>", "", "addition", 2, "<<<image_2>>> is missing"),
+        ("<<<video_1>>> <<<image_1>>>", "", "removal", 0, "refers to <<<image_1>>>"),
+    ):
+        with pytest.raises(kling.InvalidRequestError, match=reason):
+            checks.prompts(prompt, negative, mode, n)
+    with pytest.raises(ValueError, match="language"):
+        prompts.removal("x", language="fr")  # type: ignore[arg-type]
+
+
+def test_durations() -> None:
+    for seconds, expected in ((2, "5"), (5, "5"), (5.03, "5"), (7, "10"), (10, "10")):
+        assert checks.duration(None, seconds) == expected
+        assert checks.duration(int(expected), seconds) == expected
+    assert checks.duration(None, None) == "5"
+    for wanted, seconds in ((None, 1.9), (None, 6), (None, 10.2), ("5", 7), ("10", 5), ("7", 7)):
+        with pytest.raises(kling.InvalidRequestError):
+            checks.duration(wanted, seconds)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda c: c.add_selection("", 0, [POINT]), "session_id"),
+        (lambda c: c.add_selection("s", -1, [POINT]), "frame_index goes from 0"),
+        (lambda c: c.add_selection("s", 1.0, [POINT]), "must be an integer"),
+        (lambda c: c.create_task("s", "erase", REMOVAL), "edit_mode must be one of"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, mode="best"), "mode must be one of"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, duration=6), "duration must be one"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, external_task_id=" "), "external_task"),
+        (lambda c: c.get_task(), "exactly one of task_id"),
+        (lambda c: c.get_task("a", external_task_id="b"), "exactly one of task_id"),
+        (lambda c: c.get_task(".."), "no task id"),
+    ],
+)
+def test_nothing_is_sent_that_is_over_a_limit(
+    service: Service, client: KlingClient, call: Callable[[KlingClient], object], reason: str
+) -> None:
+    with pytest.raises(kling.InvalidRequestError, match=reason):
+        call(client)
+    assert service.requests == []
+
+
+def test_ids_do_not_leave_their_path(service: Service, client: KlingClient) -> None:
+    with pytest.raises(kling.NotFoundError):
+        client.get_task("../../other?x=1#y")
+    assert service.requests[0].path == f"{PREFIX}/..%2F..%2Fother%3Fx%3D1%23y"

@@ -1,0 +1,454 @@
+"""The edit as a whole: paying once, sessions, previews, waiting, downloads, callbacks."""
+
+import hashlib
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tenacity
+
+import klingmask as km
+from klingmask import kling
+from klingmask.kling import EditSession, KlingClient, Point, download, parse_callback
+from klingmask.kling.tracking import read_tracking
+from tests.kling.server import SIZE, Fault, Service, mask_at
+
+REMOVAL = "Delete the chick from <<<video_1>>>"
+
+
+# ---- paying once ----
+
+UNKNOWN = [
+    Fault(reset="before"),
+    Fault(reset="after"),
+    Fault(500, 5000),
+    Fault(500, 5000, works=True),
+    Fault(504, 5002, works=True),
+    Fault(502, body=b"<html>bad gateway</html>", works=True),
+    Fault(delay=1.3),
+    Fault(cut=True),
+    Fault(200, body=b"{}", works=True),
+    Fault(200, body=b'{"code": 0, "data": {"task": 1}}', works=True),
+]
+
+
+@pytest.mark.parametrize("fault", UNKNOWN, ids=str)
+def test_a_task_is_made_once_whatever_fails(
+    service: Service, client: KlingClient, fault: Fault
+) -> None:
+    service.faults["POST /"].append(fault)
+    task = client.create_task("s", "removal", REMOVAL)
+    assert service.created == [task.external_task_id]
+    assert service.tasks[task.task_id]["external"] == task.external_task_id
+
+
+def test_many_faulted_creates(service: Service, make: Callable[..., KlingClient]) -> None:
+    """None doubled, none lost: each call that returns has its task, and each task a call."""
+    dice = random.Random(0)  # noqa: S311
+    quick = [fault for fault in UNKNOWN if not fault.delay]
+    quick += [Fault(429, 1302), Fault(429, 1303), Fault(400, 1201), Fault(429, 1101)]
+    n = 400
+    for _ in range(2 * n):
+        service.faults["POST /"].append(dice.choice([*quick, *[Fault()] * 6]))
+    returned: list[str] = []
+    refused: list[str] = []
+
+    def create(i: int) -> None:
+        with make(settle=0.05) as client:
+            try:
+                task = client.create_task("s", "removal", REMOVAL, external_task_id=f"call-{i}")
+                returned.append(str(task.external_task_id))
+            except (kling.InvalidRequestError, kling.AccountError):
+                refused.append(f"call-{i}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, range(n)))
+    assert len(set(service.created)) == len(service.created)
+    assert sorted(service.created) == sorted(returned)
+    assert not set(refused) & set(service.created)
+    assert len(returned) > n / 2 < len(service.created)
+
+
+def test_a_late_task_is_waited_for(service: Service, client: KlingClient) -> None:
+    """The service is still at work when the client stops waiting for its reply."""
+    real = service.create
+
+    def slow(body: Any) -> Any:
+        service.lock.release()
+        try:
+            time.sleep(1.3)
+        finally:
+            service.lock.acquire()
+        return real(body)
+
+    service.create = slow  # type: ignore[method-assign]
+    task = client.create_task("s", "removal", REMOVAL)
+    assert service.created == [task.external_task_id]
+
+
+def test_an_unknown_outcome_is_said(service: Service, make: Callable[..., KlingClient]) -> None:
+    service.faults["POST /"].append(Fault(reset="after"))
+    service.faults["*"] += [Fault(reset="before")] * 200  # and the task cannot be asked for
+    with make(retry_for=0.3) as client, pytest.raises(kling.UnknownOutcomeError) as caught:
+        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    assert caught.value.external_task_id == "mine"
+    assert "mine" in str(caught.value)
+    assert service.created == ["mine"]
+    service.faults.clear()
+    with make() as client:
+        assert client.get_task(external_task_id="mine").task_id == "task-1"
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, 1302), (429, 1303)])
+def test_a_busy_service_is_asked_again(
+    service: Service, client: KlingClient, status: int, code: int
+) -> None:
+    service.faults["POST /"] += [Fault(status, code)] * 3
+    client.create_task("s", "removal", REMOVAL)
+    assert len(service.created) == 1
+    assert [request.method for request in service.requests] == ["POST"] * 4
+    ids = {body["external_task_id"] for body in service.bodies("")}
+    assert ids == set(service.created)
+
+
+# ---- sessions ----
+
+
+@pytest.fixture
+def edit(client: KlingClient) -> EditSession:
+    return client.edit_video(video_url="https://example.org/clip.mp4")
+
+
+def test_an_edit_from_click_to_file(edit: EditSession, service: Service, tmp_path: Path) -> None:
+    assert (edit.size, edit.seconds) == (SIZE, 5.0)
+    selection = edit.add_selection(0, [edit.point(20, 10)])
+    assert selection.masks == {0: km.Mask.from_bbox(SIZE, (16, 6, 9, 9))}
+    assert (20, 10) in selection.union
+    frame = np.zeros((*SIZE, 3), np.uint8)
+    np.testing.assert_array_equal(
+        selection.overlay(frame, outline=1), km.overlay(frame, selection.masks, outline=1)
+    )
+    tracking = edit.preview().tracking()
+    assert tracking == {i: {0: selection.union.shift(i, 0)} for i in range(3)}
+    task = edit.submit("removal", REMOVAL).wait()
+    path = task.download(tmp_path / "out.mp4")
+    assert path.read_bytes() == service.files["/result.mp4"]
+    assert sorted(tmp_path.iterdir()) == [path]
+    assert service.bodies("")[0]["duration"] == "5"
+    for request in service.cdn_requests:
+        assert "Authorization" not in request.headers
+        assert "Cookie" not in request.headers
+    assert "hidden" not in repr([edit, selection, task, task.video, edit.preview()])
+
+
+def test_a_session_knows_its_points(edit: EditSession, service: Service) -> None:
+    edit.add_selection(3, [(0.1, 0.1), (0.2, 0.2)])
+    both = edit.add_selection(3, [(0.3, 0.3)])
+    assert both.points == (Point(0.1, 0.1), Point(0.2, 0.2), Point(0.3, 0.3))
+    before = len(service.requests)
+    for call, reason in (
+        (lambda: edit.add_selection(3, [(0.5, 0.5)] * 8), "has 3 points; 8 more"),
+        (lambda: edit.add_selection(150, [(0.5, 0.5)]), "to 149"),
+        (lambda: edit.delete_selection(3, [(0.1, 0.10000001)]), "was not added"),
+        (lambda: edit.delete_selection(4, [(0.1, 0.1)]), "was not added"),
+        (lambda: edit.delete_selection(3, [(0.1, 0.1)] * 2), "was not added"),
+        (lambda: edit.submit("removal", REMOVAL, duration=10), "needs a video of 7 to 10 s"),
+    ):
+        with pytest.raises(kling.InvalidRequestError, match=reason):
+            call()
+    assert len(service.requests) == before
+    assert edit.delete_selection(3, [(0.2, 0.2)]).points == (Point(0.1, 0.1), Point(0.3, 0.3))
+    edit.add_selection(3, [(0.4, 0.4)] * 8)
+    for index in range(4, 13):
+        edit.add_selection(index, [(0.5, 0.5)])
+    with pytest.raises(kling.InvalidRequestError, match="10 frames are marked"):
+        edit.add_selection(13, [(0.5, 0.5)])
+    edit.delete_selection(4, [(0.5, 0.5)])
+    edit.add_selection(13, [(0.5, 0.5)])
+    edit.clear_selection()
+    assert edit.points == {}
+    with pytest.raises(kling.InvalidRequestError, match="needs a selection"):
+        edit.submit("removal", REMOVAL)
+    service.faults["*"].append(Fault(400, 1201))
+    with pytest.raises(kling.InvalidRequestError):
+        edit.add_selection(0, [(0.5, 0.5)])
+    assert edit.points == {}  # what was refused is not remembered
+
+
+def test_a_session_lives_a_day(edit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 24 * 3600 - 60)
+    edit.add_selection(0, [(0.5, 0.5)])
+    monkeypatch.setattr(time, "time", lambda: now + 24 * 3600 + 60)
+    for call in (edit.preview, edit.clear_selection, lambda: edit.submit("removal", REMOVAL)):
+        with pytest.raises(kling.SessionExpiredError, match="24 hours"):
+            call()
+
+
+def test_clicks_tell_the_y_axis(edit: EditSession, service: Service) -> None:
+    assert edit.add_selection(0, [(0.5, 0.2)]).clicks_inside() == (True, False)
+    assert edit.add_selection(1, [(0.5, 0.5)]).clicks_inside() == (True, True)
+    upside_down = mask_at([{"x": 0.5, "y": 0.8}])
+    listed = [{"object_id": 0, "rle_mask": upside_down.to_rle()}]
+    body = {"code": 0, "data": {"res": {"frame_index": 2, "rle_mask_list": listed}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    clicks = edit.add_selection(2, [(0.5, 0.2)]).clicks_inside()
+    assert (clicks.y_down, clicks.y_up) == (False, True)
+    assert edit.add_selection(3, [(1.0, 1.0)]).clicks_inside().y_down  # the last pixel
+    assert edit.delete_selection(1, [(0.5, 0.5)]).clicks_inside() == (False, False)
+
+
+SHAPES: list[Callable[[Any], Any]] = [
+    lambda frames: frames,
+    lambda frames: "\n".join(json.dumps(frame) for frame in frames).encode(),
+    lambda frames: {"frames": frames},
+    lambda frames: {"code": 5, "result": {"masks": frames}},
+    lambda frames: {str(frame["frame_index"]): frame["rle_mask_list"] for frame in frames},
+    lambda frames: {str(frame["frame_index"]): frame for frame in frames},
+    lambda frames: {
+        str(frame["frame_index"]): {"0": frame["rle_mask_list"][0]["rle_mask"]} for frame in frames
+    },
+    lambda frames: {
+        str(frame["frame_index"]): [frame["rle_mask_list"][0]["rle_mask"]] for frame in frames
+    },
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tracking_in_every_expected_shape(
+    edit: EditSession, service: Service, shape: Callable[[Any], Any]
+) -> None:
+    edit.add_selection(0, [(0.5, 0.5)])
+    service.tracking_shape = shape
+    tracking = edit.preview().tracking()
+    one = mask_at([{"x": 0.5, "y": 0.5}])
+    assert sorted(tracking) == [0, 1, 2]
+    assert [list(tracking[i].values()) for i in range(3)] == [[one.shift(i, 0)] for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "not a JSON file"),
+        (b"<html>", "not a JSON file"),
+        (b"{}", "an empty object"),
+        (b'{"masks": "none"}', "the keys masks"),
+        (b"[1, 2]", "a list of 2"),
+        (b'{"0": 5}', "frame 0 is 5"),
+        (b'[{"frame_index": 0, "rle_mask_list": [{"rle_mask": {"size": [1, 1]}}]}]', "counts"),
+        (b"\xff\xfe", "not a JSON file"),
+    ],
+)
+def test_tracking_that_is_something_else(content: bytes, found: str) -> None:
+    with pytest.raises(kling.BadReplyError, match=found):
+        read_tracking(content)
+
+
+# ---- waiting ----
+
+
+def test_waiting(
+    edit: EditSession, service: Service, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    edit.add_selection(0, [(0.5, 0.5)])
+    pauses: list[float] = []
+    monkeypatch.setattr("klingmask.kling.session.time.sleep", pauses.append)
+    service.polls_until_done = 12
+    task = edit.submit("removal", REMOVAL)
+    assert task.wait(progress=True).task.task_status == "succeed"
+    assert "task" in capsys.readouterr().err
+    assert pauses == sorted(pauses)
+    assert 1 == pauses[0] < pauses[-1] <= 15
+    service.final = "failed"
+    with pytest.raises(kling.TaskFailedError, match="the sky is too blue"):
+        edit.submit("removal", REMOVAL).wait()
+
+
+def test_waiting_has_an_end(edit: EditSession, service: Service) -> None:
+    edit.add_selection(0, [(0.5, 0.5)])
+    service.polls_until_done = 10**6
+    task = edit.submit("removal", REMOVAL)
+    with pytest.raises(kling.RequestTimeoutError, match="wait\\(\\) can be called again"):
+        task.wait(timeout=0.2)
+    with pytest.raises(kling.BadReplyError, match="has no video"):
+        _ = task.video
+    again = edit.client.task(external_task_id=task.task.external_task_id)
+    assert again.task.task_id == task.task.task_id
+
+
+# ---- downloads ----
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenacity, "wait_exponential_jitter", lambda **_: tenacity.wait_fixed(0.01))
+
+
+def test_a_download_is_taken_up_where_it_broke(
+    service: Service, tmp_path: Path, capsys: Any
+) -> None:
+    content = service.files["/result.mp4"]
+    service.cdn_faults += [Fault(cut=True), Fault(503), Fault(cut=True)]
+    url = f"{service.cdn_url}/result.mp4?sign=hidden"
+    path = download.download(url, tmp_path / "out.mp4", progress=True)
+    assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(content).digest()
+    ranges = [request.headers.get("Range") for request in service.cdn_requests]
+    starts = [int(span.removeprefix("bytes=").removesuffix("-")) if span else 0 for span in ranges]
+    block = 1 << 16  # what was read of a block that broke off is read again
+    half, quarter = len(content) // 2, len(content) // 4
+    assert len(starts) == 4
+    assert starts[0] == 0 < half - block < starts[1] == starts[2] <= half
+    assert starts[2] + quarter - block < starts[3] < len(content)
+    assert "out.mp4" in capsys.readouterr().err
+
+
+def test_a_file_that_changed_is_taken_anew(service: Service, tmp_path: Path) -> None:
+    real, other = service.files["/result.mp4"], b"another file, much shorter"
+    service.cdn_faults.append(Fault(cut=True, headers={"ETag": '"old"'}))
+    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a.mp4")
+    assert path.read_bytes() == real
+    service.cdn_faults.append(Fault(cut=True, headers={"ETag": 'W/"weak"'}))
+    service.files["/result.mp4"] = other
+    assert download.download(f"{service.cdn_url}/result.mp4", path).read_bytes() == other
+    assert all("Range" not in r.headers for r in service.cdn_requests[2:])
+
+
+def test_downloads_that_fail_leave_nothing(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "klingmask")
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"from before")
+    service.files["/empty"] = b""
+    with pytest.raises(kling.BadReplyError, match="is empty"):
+        download.download(f"{service.cdn_url}/empty", path)
+    assert download.fetch(f"{service.cdn_url}/empty") == b""
+    failures: list[tuple[str, list[Fault], type[Exception]]] = [
+        (f"{service.cdn_url}/gone?sign=hidden", [], kling.BadReplyError),
+        (f"{service.cdn_url}/result.mp4?sign=hidden", [Fault(cut=True)] * 40, kling.KlingError),
+        (f"{service.cdn_url}/result.mp4?sign=hidden", [Fault(500)] * 40, kling.KlingError),
+        ("http://127.0.0.1:9/x?sign=hidden", [], kling.RequestConnectionError),
+        ("http://example.org/x?sign=hidden", [], kling.InvalidRequestError),
+        (
+            f"{service.cdn_url}/result.mp4",
+            [Fault(302, headers={"Location": "http://example.org/?sign=hidden"})],
+            kling.InvalidRequestError,
+        ),
+        (
+            f"{service.cdn_url}/result.mp4",
+            [Fault(302, headers={"Location": "/result.mp4?sign=hidden"})] * 9,
+            kling.BadReplyError,
+        ),
+    ]
+    for url, faults, error in failures:
+        service.cdn_faults = list(faults)
+        for call in (
+            lambda url=url: download.download(url, path, attempts=3),
+            lambda url=url: download.fetch(url, attempts=3),
+        ):
+            with pytest.raises(error) as caught:
+                call()
+            assert "hidden" not in str(caught.value)
+            service.cdn_faults = list(faults)
+        assert path.read_bytes() == b"from before"
+        assert list(tmp_path.iterdir()) == [path]
+    assert "hidden" not in " ".join(record.getMessage() for record in caplog.records)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        download.download(f"{service.cdn_url}/result.mp4", tmp_path / "no" / "out.mp4")
+
+
+def test_redirects_within_https_are_followed(service: Service, tmp_path: Path) -> None:
+    service.cdn_faults.append(Fault(302, headers={"Location": "/result.mp4"}))
+    path = download.download(f"{service.cdn_url}/elsewhere", tmp_path / "out.mp4")
+    assert path.read_bytes() == service.files["/result.mp4"]
+
+
+# ---- callbacks ----
+
+# The test vector that the platform published.
+SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="  # noqa: S105
+BODY = (
+    b'{"id":"1234567890","status":"succeeded","message":"",'
+    b'"create_time":1781080778802,"update_time":1781080794151}'
+)
+HEADERS = {
+    "Webhook-Id": "9876543210",
+    "webhook-timestamp": "1781080794",
+    "webhook-signature": "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4=",
+}
+NOW = 1781080794
+
+
+def test_the_published_callback() -> None:
+    for secret in (SECRET, SECRET.removeprefix("whsec_"), ["whsec_b3RoZXI=", SECRET]):
+        for now in (NOW, NOW + 300, NOW - 300):
+            task = parse_callback(HEADERS, BODY, secret, now=now)
+            assert (task.task_id, task.task_status) == ("1234567890", "succeed")
+    several = HEADERS | {"webhook-signature": f"v1,AAAA v2,x {HEADERS['webhook-signature']}"}
+    assert parse_callback(several, BODY, SECRET, now=NOW).ended
+    assert parse_callback({}, BODY, None).task_id == "1234567890"
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "secret", "now", "reason"),
+    [
+        ({}, BODY + b" ", SECRET, NOW, "does not fit"),
+        ({}, BODY, "whsec_b3RoZXI=", NOW, "does not fit"),
+        ({}, BODY, SECRET, NOW + 301, "300 s from now"),
+        ({}, BODY, SECRET, NOW - 301, "300 s from now"),
+        ({"Webhook-Id": "1"}, BODY, SECRET, NOW, "does not fit"),
+        ({"webhook-timestamp": "1781080795"}, BODY, SECRET, NOW, "does not fit"),
+        ({"webhook-timestamp": "now"}, BODY, SECRET, NOW, "not a number"),
+        ({"webhook-signature": ""}, BODY, SECRET, NOW, "no webhook-signature"),
+        ({"webhook-signature": "v2," + HEADERS["webhook-signature"][3:]}, BODY, SECRET, NOW, "fit"),
+        ({"webhook-signature": "v1,\u00e9"}, BODY, SECRET, NOW, "does not fit"),
+        ({}, BODY, "whsec_!", NOW, "this one is not"),
+        ({}, BODY, [], NOW, "does not fit"),
+    ],
+)
+def test_callbacks_that_are_not_the_service(
+    change: dict[str, str], body: bytes, secret: Any, now: int, reason: str
+) -> None:
+    with pytest.raises(kling.AuthenticationError, match=reason) as caught:
+        parse_callback(HEADERS | change, body, secret, now=now)
+    assert "dGVzd" not in str(caught.value)
+
+
+def test_both_forms_of_callbacks() -> None:
+    older = {
+        "task_id": "t",
+        "task_status": "succeed",
+        "task_status_msg": "",
+        "created_at": 1,
+        "updated_at": 2,
+        "final_unit_deduction": "3.5",
+        "task_info": {"external_task_id": "e"},
+        "task_result": {"videos": [{"id": "v", "url": "https://a.org/x.mp4", "duration": "5"}]},
+    }
+    task = parse_callback({}, json.dumps(older).encode(), None)
+    assert (task.external_task_id, task.final_unit_deduction) == ("e", "3.5")
+    assert task.videos[0].url == "https://a.org/x.mp4"
+    newer = {
+        "id": "t",
+        "status": "failed",
+        "message": "why",
+        "create_time": 1,
+        "update_time": 2,
+        "outputs": [{"id": "v", "url": "https://a.org/x.mp4"}],
+        "billing": {"units": 3.5},
+    }
+    task = parse_callback({}, json.dumps(newer).encode(), None)
+    assert (task.task_status, task.task_status_msg) == ("failed", "why")
+    assert (task.videos[0].id, task.final_unit_deduction) == ("v", "3.5")
+    for body in (b"", b"[]", b"{}", b'{"task_id": 5}'):
+        with pytest.raises(kling.BadReplyError):
+            parse_callback({}, body, None)
+    with pytest.raises(TypeError, match="bytes as they came"):
+        parse_callback({}, "{}", None)  # type: ignore[arg-type]
