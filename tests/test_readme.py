@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 import klingmask as km
 from tests.clips import make_clip
+from tests.kling.server import Service, running
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -48,6 +50,12 @@ def tracking() -> list[dict[str, Any]]:
         }
         for frame in range(6)
     ]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with running() as service:
+        yield service
 
 
 @pytest.fixture
@@ -102,8 +110,10 @@ def test_a_command(command: str, workplace: Path) -> None:
         assert (workplace / command.split(" -o ")[1]).stat().st_size > 0
 
 
-def test_the_snippets(workplace: Path) -> None:
+def test_the_snippets(workplace: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a line is an expression with a comment, the comment is its value."""
+    monkeypatch.setenv("KLING_API_KEY", service.api_key)
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
     names: dict[str, Any] = {}
     checked = 0
     for line in lines_of("python"):
@@ -120,6 +130,8 @@ def test_the_snippets(workplace: Path) -> None:
     assert checked >= 7
     assert names["pixels"].shape == (540, 960)
     assert (workplace / "overlay.png").stat().st_size > 0
+    assert (workplace / "edited.mp4").read_bytes() == service.files["/result.mp4"]
+    assert len(service.created) == 1
 
 
 ROWS = re.findall(r"^\| `(\{.*?\})` \| (.*?) \|$", README, re.MULTILINE)

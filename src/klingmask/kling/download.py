@@ -174,7 +174,7 @@ def _retry(take: Callable[[requests.Session], None], url: str, attempts: int) ->
         tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(RequestConnectionError),
             stop=tenacity.stop_after_attempt(attempts),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=10, jitter=0.3),
+            wait=tenacity.wait_random_exponential(multiplier=0.4, max=10),
             before_sleep=lambda state: log.warning(
                 "download, attempt %s: %s",
                 state.attempt_number,
