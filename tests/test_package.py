@@ -29,7 +29,12 @@ def test_the_wheel_holds_what_is_used_and_nothing_else(packages: Path, tmp_path:
         names = {name for name in archive.namelist() if name.startswith("klingmask/")}
         for name in names:
             archive.extract(name, tmp_path)
-    tracked = {path.name for path in (ROOT / "src" / "klingmask").glob("*.py*")} - {"_rle.pyx"}
+    package = ROOT / "src" / "klingmask"
+    tracked = {
+        str(path.relative_to(package))
+        for suffix in ("py", "pyi")
+        for path in package.rglob(f"*.{suffix}")
+    }
     found = {name.removeprefix("klingmask/") for name in names if "_rle.cp" not in name}
     assert found == {*tracked, "py.typed"}
     assert sum("_rle.cp" in name for name in names) == 1

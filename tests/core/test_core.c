@@ -164,7 +164,8 @@ static void check_transforms(const sample *s)
     uint32_t old_height = s->mask.height, old_width = s->mask.width;
     for (unsigned kind = 0; kind < 4; kind++) {
         uint32_t height = old_height, width = old_width;
-        int64_t x = (int64_t)below(2 * width + 3) - width, y = (int64_t)below(2 * height + 3) - height;
+        int64_t x = (int64_t)below(2 * width + 3) - width,
+                y = (int64_t)below(2 * height + 3) - height;
         if (kind == 0 || kind == 3) {
             height = below(2 * height + 3);
             width = below(2 * width + 3);
@@ -176,7 +177,7 @@ static void check_transforms(const sample *s)
                                  : kind == 1 ? (int64_t)old_width - 1 - c
                                  : kind == 2 ? c
                                              : (int64_t)((uint64_t)c * old_width / width);
-                int64_t from_y = kind == 0 ? r + y
+                int64_t from_y = kind == 0  ? r + y
                                  : kind < 3 ? (int64_t)old_height - 1 - r
                                             : (int64_t)((uint64_t)r * old_height / height);
                 grid[(size_t)c * height + r] = pixel_of(s, from_x, from_y);
@@ -209,7 +210,8 @@ static bool within(const sample *s, uint32_t x, uint32_t y, uint32_t steps)
 /* The formula of blend.c's head, pixel by pixel. */
 static void blend_plainly(uint8_t *pixel, unsigned channels, const uint8_t *color, unsigned alpha)
 {
-    double a = alpha / 255.0, under = channels == 4 ? pixel[3] / 255.0 : 1, cover = a + under * (1 - a);
+    double a = alpha / 255.0, under = channels == 4 ? pixel[3] / 255.0 : 1,
+           cover = a + under * (1 - a);
     for (unsigned i = 0; i < 3 && alpha > 0; i++) {
         double mixed = (color[i] * a + pixel[i] * under * (1 - a)) / cover;
         pixel[i] = (uint8_t)(mixed + 0.5 + 1e-9);
@@ -222,7 +224,8 @@ static void check_blend(const sample *a, const sample *b)
 {
     uint32_t height = a->mask.height, width = a->mask.width;
     unsigned channels = 3 + below(2);
-    size_t stride = (size_t)width * channels + below(5), n = height ? (height - 1) * stride + (size_t)width * channels : 0;
+    size_t stride = (size_t)width * channels + below(5),
+           n = height ? (height - 1) * stride + (size_t)width * channels : 0;
     uint8_t *image = room(n, 1), *expected = room(n, 1);
     bool opaque = below(2);
     for (size_t i = 0; i < n; i++)
@@ -231,7 +234,8 @@ static void check_blend(const sample *a, const sample *b)
         memcpy(expected, image, n);
     km_layer layers[2];
     for (unsigned i = 0; i < 2; i++) {
-        layers[i] = (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(3)};
+        layers[i] =
+            (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(3)};
         for (unsigned j = 0; j < 3; j++)
             layers[i].color[j] = (uint8_t)below(256);
         layers[i].opacity = (uint8_t)(below(4) ? below(256) : 255);
@@ -356,10 +360,14 @@ static void check_measures(const sample *s)
 static bool apply(km_operation operation, bool a, bool b)
 {
     switch (operation) {
-    case KM_UNION: return a || b;
-    case KM_INTERSECTION: return a && b;
-    case KM_DIFFERENCE: return a && !b;
-    default: return a != b;
+    case KM_UNION:
+        return a || b;
+    case KM_INTERSECTION:
+        return a && b;
+    case KM_DIFFERENCE:
+        return a && !b;
+    default:
+        return a != b;
     }
 }
 
@@ -463,10 +471,10 @@ static void check_faults(void)
     expect_fault("1\x7f", 1, 1, KM_BAD_CHARACTER, 1);
     expect_fault("1p", 1, 1, KM_BAD_CHARACTER, 1);
     expect_fault("1P", 1, 1, KM_CUT_CODE, 1);
-    expect_fault("1P0", 2, 2, KM_LONG_CODE, 1);         /* 0 with a group to spare */
-    expect_fault("1PPPPPPP0", 2, 2, KM_LONG_CODE, 1);   /* beyond any 32-bit run */
-    expect_fault("O", 2, 2, KM_NEGATIVE_RUN, 0);        /* -1 */
-    expect_fault("111M", 9, 9, KM_NEGATIVE_RUN, 3);     /* 1 - 3 */
+    expect_fault("1P0", 2, 2, KM_LONG_CODE, 1);       /* 0 with a group to spare */
+    expect_fault("1PPPPPPP0", 2, 2, KM_LONG_CODE, 1); /* beyond any 32-bit run */
+    expect_fault("O", 2, 2, KM_NEGATIVE_RUN, 0);      /* -1 */
+    expect_fault("111M", 9, 9, KM_NEGATIVE_RUN, 3);   /* 1 - 3 */
     expect_fault("14", 2, 2, KM_OVERSHOOT, 1);
     expect_fault("PPPPPP2", 65535, 65535, KM_SHORT, 7); /* one run of 2**31 */
     expect_fault("", 2, 2, KM_SHORT, 0);

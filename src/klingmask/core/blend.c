@@ -151,7 +151,7 @@ void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixe
                 blend_row(one->inside + row, one->words, width, &one->tint, &layers[i], channels,
                           from);
             if (one->line)
-                blend_row(one->line + row, one->words, width, &one->line_tint, &layers[i],
-                          channels, from);
+                blend_row(one->line + row, one->words, width, &one->line_tint, &layers[i], channels,
+                          from);
         }
 }

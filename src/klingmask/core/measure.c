@@ -177,7 +177,8 @@ static void set_bits(const km_mask *mask, km_box box, uint64_t *bits)
         km_skip(&pixel, mask->runs[i - 1], mask->height);
         uint64_t end = pixel.row + mask->runs[i];
         for (; end > mask->height; end -= mask->height, pixel.row = 0)
-            set_rows(bits + (pixel.column++ - box.x), box.width, pixel.row - top, mask->height - top);
+            set_rows(bits + (pixel.column++ - box.x), box.width, pixel.row - top,
+                     mask->height - top);
         set_rows(bits + (pixel.column - box.x), box.width, pixel.row - top, end - top);
         pixel.row = end;
     }

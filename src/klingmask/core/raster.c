@@ -121,8 +121,8 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *p
     mark_changes(mask, &window);
     if (!narrow) {
         clear(pixels, stride, (uint32_t)window.top, width);
-        clear(pixels + (ptrdiff_t)window.bottom * stride, stride,
-              height - (uint32_t)window.bottom, width);
+        clear(pixels + (ptrdiff_t)window.bottom * stride, stride, height - (uint32_t)window.bottom,
+              width);
     }
     km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
                   columns, window.skip, value,
@@ -134,8 +134,8 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
     size_t words = km_words(box.width);
     if (box.width == 0)
         return;
-    km_window window = {box.x, box.x + box.width, 0, box.y, (uint64_t)box.y + box.height, words,
-                        bits, 0, 0};
+    km_window window = {
+        box.x, box.x + box.width, 0, box.y, (uint64_t)box.y + box.height, words, bits, 0, 0};
     memset(bits, 0, box.height * words * sizeof *bits);
     mark_changes(mask, &window);
     for (size_t i = words; i < box.height * words; i++)

@@ -241,10 +241,8 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 
 /* Reading code by code is in counts.c. */
 #define SCALAR                                                                                     \
-    {                                                                                              \
-        "scalar", scan_rows_scalar, scan_line_scalar, paint_scalar, fill_scalar, NULL,             \
-            write_codes_scalar, blend_scalar, count_shared_scalar                                  \
-    }
+    {"scalar", scan_rows_scalar,   scan_line_scalar, paint_scalar,       fill_scalar,              \
+     NULL,     write_codes_scalar, blend_scalar,     count_shared_scalar}
 
 enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
 
@@ -389,7 +387,8 @@ AVX2 static void read_codes_avx2(km_codes *codes)
         uint32_t more = (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(c0, group));
         history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
         /* Characters with three before them in their code are for another way. */
-        uint32_t fourth = (uint32_t)((history << 1 & history << 2 & history << 3) >> (KM_WORD - STEP));
+        uint32_t fourth =
+            (uint32_t)((history << 1 & history << 2 & history << 3) >> (KM_WORD - STEP));
         unsigned limit = (unsigned)_tzcnt_u32(fourth); /* 32 if there is none */
         uint32_t ends = _bzhi_u32(_bzhi_u32(~more, length), limit);
         if (_mm_popcnt_u32(ends) < 2) {
@@ -400,24 +399,22 @@ AVX2 static void read_codes_avx2(km_codes *codes)
         __m128i go_on1 = _mm_cmpgt_epi8(c1, group);
         __m128i go_on2 = _mm_and_si128(go_on1, _mm_cmpgt_epi8(c2, group));
         __m256i is2 = _mm256_cvtepi8_epi16(go_on1), is3 = _mm256_cvtepi8_epi16(go_on2);
-        __m256i g0 = _mm256_cvtepi8_epi16(
-            _mm_sub_epi8(_mm_xor_si128(_mm_and_si128(c0, group), sign), sign));
+        __m256i g0 =
+            _mm256_cvtepi8_epi16(_mm_sub_epi8(_mm_xor_si128(_mm_and_si128(c0, group), sign), sign));
         __m256i g1 = _mm256_cvtepu8_epi16(_mm_and_si128(c1, group));
         __m256i g2 = _mm256_cvtepu8_epi16(_mm_and_si128(c2, group));
         __m256i number = _mm256_blendv_epi8(g0, _mm256_or_si256(_mm256_slli_epi16(g0, 5), g1), is2);
         number = _mm256_blendv_epi8(number, _mm256_or_si256(_mm256_slli_epi16(number, 5), g2), is3);
         /* A last group that only repeats the sign before it makes a code too long. */
         __m256i rest = _mm256_add_epi16(g0, _mm256_srli_epi16(g1, 4));
-        __m256i idle =
-            _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
+        __m256i idle = _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
         __m128i idle_bytes =
             _mm_packs_epi16(_mm256_castsi256_si128(idle), _mm256_extracti128_si256(idle, 1));
         odd |= ((uint32_t)_mm_movemask_epi8(idle_bytes) & ends) != 0;
         uint32_t low = ends & 0xff, high = ends >> 8;
         unsigned n_low = (unsigned)_mm_popcnt_u32(low), n_high = (unsigned)_mm_popcnt_u32(high);
-        __m128i low_numbers =
-            _mm_shuffle_epi8(_mm256_castsi256_si128(number),
-                             _mm_loadu_si128((const __m128i *)gather_lanes[low]));
+        __m128i low_numbers = _mm_shuffle_epi8(_mm256_castsi256_si128(number),
+                                               _mm_loadu_si128((const __m128i *)gather_lanes[low]));
         __m128i high_numbers =
             _mm_shuffle_epi8(_mm256_extracti128_si256(number, 1),
                              _mm_loadu_si128((const __m128i *)gather_lanes[high]));
@@ -461,19 +458,27 @@ AVX2 static char *write_codes_avx2(const uint32_t *runs, size_t n, char *text)
         __m256i three = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(511));
         __m256i four = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(16383));
         __m256i characters = _mm256_and_si256(x, _mm256_set1_epi32(KM_GROUP));
-        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 3), _mm256_set1_epi32(KM_GROUP << 8)));
-        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 6), _mm256_set1_epi32(KM_GROUP << 16)));
-        characters = _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 9), _mm256_set1_epi32(KM_GROUP << 24)));
+        characters =
+            _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 3),
+                                                         _mm256_set1_epi32(KM_GROUP << 8)));
+        characters =
+            _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 6),
+                                                         _mm256_set1_epi32(KM_GROUP << 16)));
+        characters =
+            _mm256_or_si256(characters, _mm256_and_si256(_mm256_slli_epi32(x, 9),
+                                                         _mm256_set1_epi32(KM_GROUP << 24)));
         __m256i more = _mm256_and_si256(two, _mm256_set1_epi32(KM_MORE));
         more = _mm256_or_si256(more, _mm256_and_si256(three, _mm256_set1_epi32(KM_MORE << 8)));
         more = _mm256_or_si256(more, _mm256_and_si256(four, _mm256_set1_epi32(KM_MORE << 16)));
-        characters = _mm256_add_epi8(_mm256_add_epi8(characters, more), _mm256_set1_epi8(KM_OFFSET));
+        characters =
+            _mm256_add_epi8(_mm256_add_epi8(characters, more), _mm256_set1_epi8(KM_OFFSET));
         __m256i odd = _mm256_xor_si256(two, _mm256_xor_si256(three, four));
         unsigned low = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(odd));
         unsigned high = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(three));
         for (unsigned half = 0; half < 2; half++, low >>= 4, high >>= 4) {
             unsigned index = (high & 15) << 4 | (low & 15);
-            __m128i lanes = half ? _mm256_extracti128_si256(characters, 1) : _mm256_castsi256_si128(characters);
+            __m128i lanes =
+                half ? _mm256_extracti128_si256(characters, 1) : _mm256_castsi256_si128(characters);
             __m128i gather = _mm_loadu_si128((const __m128i *)gather_codes[index]);
             _mm_storeu_si128((__m128i *)text, _mm_shuffle_epi8(lanes, gather));
             text += 4 + _mm_popcnt_u32(index) + _mm_popcnt_u32(index >> 4);
@@ -518,8 +523,8 @@ AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, siz
         __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
         __m256i high =
             _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
-        sum = _mm256_add_epi64(
-            sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+        sum = _mm256_add_epi64(sum,
+                               _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
     }
     uint64_t sums[4], count = 0;
     _mm256_storeu_si256((__m256i *)sums, sum);
@@ -541,8 +546,8 @@ AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, siz
         __m256i source = _mm256_loadu_si256((const __m256i *)(tint->source + phase));
         x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), source);
         x = _mm256_mulhi_epu16(x, _mm256_set1_epi16(257));
-        _mm_storeu_si128((__m128i *)(pixels + i),
-                         _mm_packus_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)));
+        _mm_storeu_si128((__m128i *)(pixels + i), _mm_packus_epi16(_mm256_castsi256_si128(x),
+                                                                   _mm256_extracti128_si256(x, 1)));
         phase = phase == KM_TINT_BYTES - 16 ? 0 : phase + 16;
     }
     tint_bytes(tint, pixels, i, n);
@@ -551,14 +556,14 @@ AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, siz
 BLEND(avx2, AVX2)
 
 static const km_kernels avx2 = {
-    "avx2", scan_rows_avx2, scan_line_avx2, paint_avx2, fill_avx2, read_codes_avx2, write_codes_avx2,
-    blend_avx2, count_shared_avx2,
+    "avx2",          scan_rows_avx2,   scan_line_avx2, paint_avx2,        fill_avx2,
+    read_codes_avx2, write_codes_avx2, blend_avx2,     count_shared_avx2,
 };
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
 
 #define AVX512                                                                                     \
-    __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512dq,"        \
+    __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512dq,"         \
                           "avx512vbmi2,avx512vpopcntdq")))
 
 AVX512 static inline uint64_t pack_avx512(const uint8_t *pixels, size_t n)
@@ -593,19 +598,14 @@ AVX512 static inline __m512i running_pairs_avx512(__m256i differences)
     return _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 8));
 }
 
-AVX512 static inline __mmask16 out_of_range_avx512(__m512i runs)
-{
-    __m512i below = _mm512_sub_epi32(runs, _mm512_set1_epi32(1)); /* 0 and less wrap around */
-    return _mm512_cmpge_epu32_mask(below, _mm512_set1_epi32(LARGEST_RUN));
-}
-
 AVX512 static inline __m512i sum_pairs_avx512(__m512i sum, __m512i x)
 {
     __m512i even = _mm512_and_si512(x, _mm512_set1_epi64(0xffffffff));
     return _mm512_add_epi64(sum, _mm512_add_epi64(even, _mm512_srli_epi64(x, 32)));
 }
 
-/* As read_codes_avx2, 32 characters at a time. */
+/* As read_codes_avx2, 32 characters at a time. What is wrong is gathered and judged
+ * at the end: until then it does no harm. */
 AVX512 static void read_codes_avx512(km_codes *codes)
 {
     enum { STEP = 32 };
@@ -615,19 +615,22 @@ AVX512 static void read_codes_avx512(km_codes *codes)
     long long two;
     memcpy(&two, runs - 2, sizeof two);
     __m512i sum = _mm512_setzero_si512(), pair = _mm512_set1_epi64(two);
-    const __m512i parity = _mm512_and_si512(
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        _mm512_set1_epi32(1));
+    const __m512i parity =
+        _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                         _mm512_set1_epi32(1));
+    const __m512i one = _mm512_set1_epi32(1);
     const __m256i offset = _mm256_set1_epi8(KM_OFFSET), group = _mm256_set1_epi8(KM_GROUP);
     const __m256i sign = _mm256_set1_epi8(KM_SIGN);
-    bool odd = (end[-1] - KM_OFFSET) & KM_MORE;
-    while (at < end && !odd) {
+    __m256i characters = _mm256_setzero_si256(); /* all, or-ed */
+    __m512i largest = _mm512_setzero_si512();    /* run less one: 0 and less wrap around */
+    uint32_t idle = 0;
+    while (at < end) {
         unsigned length = end - at < STEP ? (unsigned)(end - at) : STEP;
         __mmask32 here = _bzhi_u32(UINT32_MAX, length);
         __m256i c0 = _mm256_maskz_sub_epi8(here, _mm256_maskz_loadu_epi8(here, at), offset);
         __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 1), offset);
         __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 2), offset);
-        odd = _mm256_test_epi8_mask(c0, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) != 0;
+        characters = _mm256_or_si256(characters, c0);
         uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
         history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
         __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - STEP));
@@ -646,11 +649,10 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         __m512i g2 = _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group));
         __m512i number =
             _mm512_mask_mov_epi16(g0, second, _mm512_or_si512(_mm512_slli_epi16(g0, 5), g1));
-        number = _mm512_mask_mov_epi16(
-            number, third, _mm512_or_si512(_mm512_slli_epi16(number, 5), g2));
-        __mmask32 idle = _mm512_mask_testn_epi16_mask(
-            ends & second, _mm512_add_epi16(g0, _mm512_srli_epi16(g1, 4)),
-            _mm512_set1_epi16(-1));
+        number =
+            _mm512_mask_mov_epi16(number, third, _mm512_or_si512(_mm512_slli_epi16(number, 5), g2));
+        idle |= _mm512_mask_testn_epi16_mask(
+            ends & second, _mm512_add_epi16(g0, _mm512_srli_epi16(g1, 4)), _mm512_set1_epi16(-1));
         __m512i numbers = _mm512_maskz_compress_epi16(ends, number);
         __m512i low = running_pairs_avx512(_mm512_castsi512_si256(numbers));
         __m512i high = running_pairs_avx512(_mm512_extracti64x4_epi64(numbers, 1));
@@ -660,10 +662,14 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         _mm512_storeu_si512(runs, low);
         _mm512_storeu_si512(runs + 16, high);
         uint32_t valid = _bzhi_u32(UINT32_MAX, n);
-        uint32_t wrong = (uint32_t)out_of_range_avx512(high) << 16 | out_of_range_avx512(low);
-        odd |= ((wrong & valid) | idle) != 0;
-        sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)valid, low));
-        sum = sum_pairs_avx512(sum, _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high));
+        __m512i counted_low = _mm512_maskz_mov_epi32((__mmask16)valid, low);
+        __m512i counted_high = _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high);
+        __m512i less_low = _mm512_mask_sub_epi32(counted_low, (__mmask16)valid, low, one);
+        __m512i less_high =
+            _mm512_mask_sub_epi32(counted_high, (__mmask16)(valid >> 16), high, one);
+        largest = _mm512_max_epu32(largest, _mm512_max_epu32(less_low, less_high));
+        /* Two runs that are not too large fit 32 bits; others make the sum void. */
+        sum = sum_pairs_avx512(sum, _mm512_add_epi32(counted_low, counted_high));
         pair = _mm512_permutex2var_epi32(
             low, _mm512_add_epi32(parity, _mm512_set1_epi32((int)n - 2)), high);
         runs += n;
@@ -675,7 +681,9 @@ AVX512 static void read_codes_avx512(km_codes *codes)
         }
     }
     codes->sum += (uint64_t)_mm512_reduce_add_epi64(sum);
-    codes->odd = odd;
+    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || idle ||
+                 _mm256_test_epi8_mask(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) ||
+                 _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(LARGEST_RUN));
     codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
 }
@@ -702,13 +710,20 @@ AVX512 static char *write_codes_avx512(const uint32_t *runs, size_t n, char *tex
         more = _mm512_mask_or_epi32(more, _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(1 << 14)),
                                     more, _mm512_set1_epi32(KM_MORE << 16));
         __m512i characters = _mm512_and_si512(x, _mm512_set1_epi32(KM_GROUP));
-        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 3), _mm512_set1_epi32(KM_GROUP << 8)));
-        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 6), _mm512_set1_epi32(KM_GROUP << 16)));
-        characters = _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 9), _mm512_set1_epi32(KM_GROUP << 24)));
-        characters = _mm512_add_epi8(_mm512_add_epi8(characters, more), _mm512_set1_epi8(KM_OFFSET));
+        characters =
+            _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 3),
+                                                         _mm512_set1_epi32(KM_GROUP << 8)));
+        characters =
+            _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 6),
+                                                         _mm512_set1_epi32(KM_GROUP << 16)));
+        characters =
+            _mm512_or_si512(characters, _mm512_and_si512(_mm512_slli_epi32(x, 9),
+                                                         _mm512_set1_epi32(KM_GROUP << 24)));
+        characters =
+            _mm512_add_epi8(_mm512_add_epi8(characters, more), _mm512_set1_epi8(KM_OFFSET));
         /* The first of each code, and what follows one that says more. */
-        __m512i kept_bytes = _mm512_or_si512(_mm512_slli_epi32(more, 8),
-                                             _mm512_maskz_set1_epi32(here, KM_MORE));
+        __m512i kept_bytes =
+            _mm512_or_si512(_mm512_slli_epi32(more, 8), _mm512_maskz_set1_epi32(here, KM_MORE));
         __mmask64 kept = _mm512_test_epi8_mask(kept_bytes, kept_bytes);
         _mm512_storeu_si512(text, _mm512_maskz_compress_epi8(kept, characters));
         text += _mm_popcnt_u64(kept);
@@ -761,8 +776,8 @@ AVX512 static inline __m256i tint32_avx512(__m256i channels, const uint16_t *sou
     return _mm512_cvtepi16_epi8(_mm512_mulhi_epu16(x, _mm512_set1_epi16(257)));
 }
 
-AVX512 static inline void tint_some_avx512(uint8_t *pixels, __mmask32 mask,
-                                           const uint16_t *source, __m512i keep)
+AVX512 static inline void tint_some_avx512(uint8_t *pixels, __mmask32 mask, const uint16_t *source,
+                                           __m512i keep)
 {
     __m256i channels = _mm256_maskz_loadu_epi8(mask, pixels);
     _mm256_mask_storeu_epi8(pixels, mask, tint32_avx512(channels, source, keep));
@@ -799,8 +814,8 @@ AVX512 static void blend_avx512(const uint64_t *bits, size_t words, unsigned cha
 }
 
 static const km_kernels avx512 = {
-    "avx512", scan_rows_avx512, scan_line_avx512, paint_avx512, fill_avx512, read_codes_avx512, write_codes_avx512,
-    blend_avx512, count_shared_avx512,
+    "avx512",          scan_rows_avx512,   scan_line_avx512, paint_avx512,        fill_avx512,
+    read_codes_avx512, write_codes_avx512, blend_avx512,     count_shared_avx512,
 };
 
 static bool has_avx2(void)

@@ -29,7 +29,6 @@ typedef struct {
     bool odd;             /* something was out of the ordinary: the rest is void */
 } km_codes;
 
-
 /* A colour to be laid over pixels: channel i becomes
  * (source[i] + channel * keep) / 255, to the nearest, with the 128 that rounding
  * takes already in source = color * alpha + 128, and keep = 255 - alpha. For sums of

@@ -37,7 +37,7 @@ size_t km_shift_capacity(const km_mask *mask)
 
 static uint64_t clamp(int64_t row, uint32_t height)
 {
-    return row < 0 ? 0 : row > (int64_t)height ? height : (uint64_t)row;
+    return row<0 ? 0 : row>(int64_t) height ? height : (uint64_t)row;
 }
 
 size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
