@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 import klingmask as km
 from klingmask import video
 from tests.clips import greys, make_clip
+from tests.kling.server import Fault, Service, png, running
 
 A = km.Mask.from_bbox((20, 30), (2, 3, 10, 5))
 B = km.Mask.from_bbox((20, 30), (8, 6, 10, 12))
@@ -191,3 +193,83 @@ def test_video_and_sheet(shell: Shell, tmp_path: Path) -> None:
     told = shell("video", "small.json", "clip.mp4", "-o", "x.mp4", fails=True)
     assert "mask 0 has the size (2, 2), the image (20, 30)" in told
     assert not (tmp_path / "x.mp4").exists()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with running() as service:
+        yield service
+
+
+def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLING_API_KEY", service.api_key)
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    url = "https://example.org/clip.mp4"
+    words = ["edit", url, "--at", "20,10", "--remove", "the chick", "-o", "out.mp4"]
+    told = shell(*words, "--yes", "--mask", "mask.png", "--preview", "preview.mp4")
+    assert "selected: 81 pixels, box (16, 6, 9, 9)" in told
+    assert told.endswith("out.mp4\n")
+    for name in ("out.mp4", "preview.mp4"):
+        assert (shell.folder / name).read_bytes() == service.files["/result.mp4"]
+    mask = km.Mask.from_png(shell.folder / "mask.png")
+    assert mask == km.Mask.from_bbox((36, 64), (16, 6, 9, 9))
+    (body,) = service.bodies("")
+    assert (body["edit_mode"], body["prompt"]) == ("removal", "Delete the chick from <<<video_1>>>")
+    assert "Aborted" in shell(*words, stdin=b"n\n", fails=True)
+    assert len(service.created) == 1
+    (shell.folder / "cat.png").write_bytes(png(300, 300))
+    words = [
+        "edit",
+        "video-7",
+        "--at",
+        "0.5,0.5",
+        "--swap",
+        "the dog",
+        "a cat",
+        "--image",
+        "cat.png",
+    ]
+    shell(*words, "-o", "out.mp4", "--yes")
+    assert (
+        service.bodies("")[1]["prompt"]
+        == "swap a cat from <<<image_1>>> for the dog from <<<video_1>>>"
+    )
+    assert service.bodies("/init-selection")[-1] == {"video_id": "video-7"}
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--remove", "x"], "--at X,Y"),
+        (["--at", "1,1"], "exactly one of"),
+        (["--at", "1,1", "--remove", "x", "--add", "y"], "exactly one of"),
+        (["--at", "here", "--remove", "x"], "is not X,Y"),
+        (["--add", "x"], "take an --image"),
+        (["--at", "100,1", "--remove", "x", "--yes"], "not in a frame 64 wide"),
+    ],
+)
+def test_edits_that_cannot_be(
+    shell: Shell,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.setenv("KLING_API_KEY", service.api_key)
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    told = shell("edit", "https://example.org/clip.mp4", *words, "-o", "o.mp4", fails=True)
+    assert reason in told
+    assert service.created == []
+    service.faults["*"].append(Fault(401, 1002, "no"))
+    told = shell("edit", "v", "--add", "x", "--image", "none.png", "-o", "o.mp4", fails=True)
+    assert "none.png" in told
+
+
+def test_an_edit_that_the_service_refuses(
+    shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLING_API_KEY", "another-key")
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    told = shell("edit", "v", "--at", "1,1", "--remove", "x", "-o", "o.mp4", fails=True)
+    assert "authentication failed (code 1000, HTTP 401, request_id request-2)" in told
+    assert "another-key" not in told

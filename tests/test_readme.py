@@ -91,7 +91,7 @@ def test_the_demo_draws_the_picture() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS[2:])
-def test_a_command(command: str, workplace: Path) -> None:
+def test_a_command(command: str, workplace: Path, service: Service) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     if "bird.png" in command:
         masks = json.loads((workplace / "demo" / "reply.json").read_text())
@@ -99,7 +99,12 @@ def test_a_command(command: str, workplace: Path) -> None:
         (workplace / "bird.png").write_bytes(km.Mask.from_rle(rle).to_png())
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
-        env={**os.environ, "PATH": path},
+        env={
+            **os.environ,
+            "PATH": path,
+            "KLING_API_KEY": service.api_key,
+            "KLING_BASE_URL": service.base_url,
+        },
         capture_output=True,
         text=True,
         check=False,

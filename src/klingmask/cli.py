@@ -24,10 +24,20 @@ except ImportError as error:
 class _Commands(click.Group):
     """Commands whose expected errors end in one line instead of a traceback."""
 
+    def _is_expected(self, error: Exception) -> bool:
+        kling = sys.modules.get("klingmask.kling.errors")
+        return isinstance(error, (ValueError, TypeError, IndexError, ImportError)) or (
+            kling is not None and isinstance(error, kling.KlingError)
+        )
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (ValueError, TypeError, IndexError, ImportError) as error:
+        except click.exceptions.Exit:
+            raise
+        except Exception as error:
+            if isinstance(error, click.ClickException) or not self._is_expected(error):
+                raise
             raise click.ClickException(str(error)) from error
 
 
@@ -231,6 +241,95 @@ def sheet(
     from klingmask.video import contact_sheet
 
     _write_png(contact_sheet(video, _read(file, where), **options), output)
+    click.echo(str(output))
+
+
+def _place(text: str) -> tuple[bool, float, float]:
+    """X,Y: whole numbers are pixels, numbers with a point are shares of width and height."""
+    try:
+        x, y = text.split(",")
+        return "." not in text, float(x), float(y)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not X,Y, as in 640,360 or 0.5,0.5") from None
+
+
+@main.command()
+@click.argument("video")
+@click.option(
+    "--at",
+    type=_place,
+    metavar="X,Y",
+    multiple=True,
+    help="A click; pixels, or shares with a point.",
+)
+@click.option("--frame", type=int, default=0, help="That is clicked.", show_default=True)
+@click.option("--remove", metavar="WHAT", help="Delete this.")
+@click.option("--swap", nargs=2, metavar="OLD NEW", help="Put NEW, of the image, for OLD.")
+@click.option("--add", metavar="WHAT", help="Add this, of the image.")
+@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--mask", type=click.Path(path_type=Path), help="Save what is selected, as PNG.")
+@click.option("--preview", type=click.Path(path_type=Path), help="Save the preview video.")
+@click.option("--pro", is_flag=True, help="Better and dearer.")
+@click.option("--yes", is_flag=True, help="Do not ask before it costs money.")
+@_output
+def edit(
+    video: str,
+    at: tuple[tuple[bool, float, float], ...],
+    frame: int,
+    remove: str | None,
+    swap: tuple[str, str] | None,
+    add: str | None,
+    image: Path | None,
+    mask: Path | None,
+    preview: Path | None,
+    pro: bool,
+    yes: bool,
+    output: Path,
+) -> None:
+    """Edit VIDEO, the URL of an mp4 or mov or the id of a video of Kling's, by Kling's API.
+
+    Keys come from KLING_API_KEY, or KLING_ACCESS_KEY and KLING_SECRET_KEY.
+    """
+    from klingmask.kling import KlingClient, prompts
+
+    if (remove is not None) + bool(swap) + (add is not None) != 1:
+        raise click.UsageError("give exactly one of --remove, --swap and --add")
+    if remove is not None:
+        mode, prompt = "removal", prompts.removal(remove)
+    elif swap:
+        mode, prompt = "swap", prompts.swap(swap[1], swap[0])
+    else:
+        mode, prompt = "addition", prompts.addition(add or "")
+    if (image is None) != (mode == "removal"):
+        raise click.UsageError("--swap and --add take an --image, --remove takes none")
+    if not at and mode != "addition":
+        raise click.UsageError("--at X,Y says what to remove or swap")
+    if not output.parent.is_dir():
+        raise click.UsageError(f"there is no folder {output.parent} for {output.name}")
+    with KlingClient() as client:
+        source = {"video_url": video} if "://" in video else {"video_id": video}
+        session = client.edit_video(**source)
+        click.echo(
+            f"session {session.session_id}: {session.reply.width} x {session.reply.height}, "
+            f"{session.seconds:g} s"
+        )
+        if at:
+            points = [session.point(x, y) if pixels else (x, y) for pixels, x, y in at]
+            selection = session.add_selection(frame, points)
+            if not selection.masks:
+                raise click.ClickException("nothing is there to select; try another point")
+            click.echo(f"selected: {selection.union.area} pixels, box {selection.union.bbox}")
+            if mask:
+                mask.write_bytes(selection.union.to_png())
+            if preview:
+                session.preview().download(preview, progress=True)
+        if not yes:
+            click.confirm("Start the task, which costs money?", abort=True)
+        task = session.submit(
+            mode, prompt, images=[image] if image else [], mode="pro" if pro else "std"
+        )
+        click.echo(f"task {task.task.task_id}, external id {task.task.external_task_id}")
+        task.wait(progress=True).download(output, progress=True)
     click.echo(str(output))
 
 
