@@ -29,7 +29,7 @@ try:
 except ImportError as error:
     raise ImportError(f"videos need {error.name}: pip install 'klingmask[video]'") from error
 
-__all__ = ["Tracking", "contact_sheet", "frame_at", "frames", "overlay_video"]
+__all__ = ["Tracking", "contact_sheet", "frame_at", "frames", "map_video", "overlay_video"]
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 
@@ -145,36 +145,64 @@ def overlay_video(
     ValueError
         If the source is not a video that can be read.
     """
+    by_frame = _by_frame(tracking, step, lambda: _frames_in(source))
+
+    def laid(picture: Image, index: int) -> Image:
+        result = overlay(
+            picture,
+            by_frame(index),
+            colors,
+            opacity,
+            outline,
+            labels=labels,
+            overlap=overlap,
+            out=None if side_by_side else picture,
+        )
+        return np.concatenate([picture, result], 1) if side_by_side else result
+
+    map_video(source, laid, destination, progress)
+
+
+def map_video(
+    source: str | PathLike[str],
+    change: Callable[[Image, int], Image],
+    destination: str | PathLike[str],
+    progress: bool = False,
+) -> None:
+    """Send every frame of a video through a function, and the sound past it.
+
+    Parameters
+    ----------
+    source : path
+        Any video file that FFmpeg reads.
+    change : callable
+        Gets a frame (h, w, 3), which it may write to, and its index; gives the
+        frame (h, w, 3) that takes its place, of one size for all.
+    destination, progress
+        As for `overlay_video`, with the same promises.
+
+    Raises
+    ------
+    ValueError
+        If the source is not a video that can be read.
+    """
     target = Path(destination)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
     part = target.with_name(f"{target.stem}.part-{os.getpid()}{target.suffix}")
     try:
-        first = next(frames(source), None)
-        if first is None:
-            raise ValueError(f"{fspath(source)} has no frames")
-        height, width = first.shape[:2]
         with _opened(source) as (container, stream), _part(part) as output:
-            by_frame = _by_frame(tracking, step, lambda: _count(source, stream))
-
-            def laid(picture: Image, index: int) -> Image:
-                result = overlay(
-                    picture,
-                    by_frame(index),
-                    colors,
-                    opacity,
-                    outline,
-                    labels=labels,
-                    overlap=overlap,
-                    out=None if side_by_side else picture,
-                )
-                return np.concatenate([picture, result], 1) if side_by_side else result
-
-            size = height, 2 * width if side_by_side else width
-            _transcode(container, stream, output, size, laid, progress)
+            done = _transcode(container, stream, output, change, progress)
+        if not done:
+            raise ValueError(f"{fspath(source)} has no frames")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _frames_in(source: str | PathLike[str]) -> int:
+    with _opened(source) as (_, stream):
+        return _count(source, stream)
 
 
 def contact_sheet(
@@ -215,8 +243,7 @@ def contact_sheet(
     total: int
     pictures: Iterable[npt.ArrayLike]
     if isinstance(source, (str, PathLike)):
-        with _opened(source) as (_, stream):
-            total = _count(source, stream)
+        total = _frames_in(source)
         pictures = frames(source)
     else:
         total, pictures = len(source), source
@@ -374,36 +401,48 @@ def _transcode(
     container: InputContainer,
     stream: VideoStream,
     output: OutputContainer,
-    size: tuple[int, int],
     change: Callable[[Image, int], Image],
     progress: bool,
-) -> None:
-    """Send every frame through `change`, which gives (height, width), and the sound past it."""
-    video = _add_video(output, stream, size)
-    sounds = {audio.index: _Sound(output, audio) for audio in container.streams.audio}
+) -> int:
+    """Send every frame through `change`, and the sound past it; return how many there were."""
+    video: VideoStream | None = None
+    sounds: dict[int, _Sound] = {}
+    early: list[av.Packet[AudioStream]] = []  # sound from before the first frame tells the size
     index = 0
     with tqdm(total=stream.frames or None, unit="frame", disable=not progress) as bar:
         for packet in container.demux(stream, *container.streams.audio):
             if packet.stream.index != stream.index:
-                sounds[packet.stream.index].take(cast("av.Packet[AudioStream]", packet))
+                sound = cast("av.Packet[AudioStream]", packet)
+                if video is None:
+                    early.append(sound)
+                else:
+                    sounds[packet.stream.index].take(sound)
                 continue
             for frame in cast("list[av.VideoFrame]", packet.decode()):
-                laid = av.VideoFrame.from_ndarray(_even(change(_upright(frame), index)), "rgb24")
-                laid = laid.reformat(format="yuv420p", dst_colorspace="ITU709")
-                laid.pts, laid.time_base = frame.pts, frame.time_base
-                output.mux(video.encode(laid))
+                laid = _even(change(_upright(frame), index))
+                if video is None:
+                    video = _add_video(output, stream, laid.shape[:2])
+                    sounds = {one.index: _Sound(output, one) for one in container.streams.audio}
+                    for sound in early:
+                        sounds[sound.stream.index].take(sound)
+                encoded = av.VideoFrame.from_ndarray(laid, "rgb24")
+                encoded = encoded.reformat(format="yuv420p", dst_colorspace="ITU709")
+                encoded.pts, encoded.time_base = frame.pts, frame.time_base
+                output.mux(video.encode(encoded))
                 index += 1
                 bar.update()
-    output.mux(video.encode(None))
-    for sound in sounds.values():
-        sound.finish()
+    if video is not None:
+        output.mux(video.encode(None))
+        for passed in sounds.values():
+            passed.finish()
+    return index
 
 
-def _add_video(output: OutputContainer, source: VideoStream, size: tuple[int, int]) -> VideoStream:
-    height, width = size
+def _add_video(output: OutputContainer, source: VideoStream, size: tuple[int, ...]) -> VideoStream:
     rate = source.average_rate or source.guessed_rate or Fraction(25)
     video = output.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "fast"})
-    video.height, video.width, video.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+    video.height, video.width = size
+    video.pix_fmt = "yuv420p"
     video.codec_context.time_base = source.time_base or 1 / rate
     # Said, for what is not said is guessed by the size of the picture: BT.709, limited range.
     video.codec_context.colorspace = video.codec_context.color_primaries = 1
