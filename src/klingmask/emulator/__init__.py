@@ -1,0 +1,15 @@
+"""Kling's Multi-Elements API on this machine, for demos and tests, without an account.
+
+`running` starts it; real videos are segmented, followed and edited by classical
+methods (see `segmenter`). Needs the extra ``emulator``.
+"""
+
+try:
+    import cv2  # noqa: F401 - the one requirement that no other extra has
+except ImportError as error:
+    raise ImportError("the emulator needs OpenCV: pip install 'klingmask[emulator]'") from error
+
+from klingmask.emulator.server import Emulator, running
+from klingmask.emulator.service import Fault
+
+__all__ = ["Emulator", "Fault", "running"]
