@@ -59,7 +59,7 @@ $(VENV)/pip.stamp:
 	touch $@
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp $(BUILT)
-	$(RUN)/python -m pip install --quiet --editable ".[image]"
+	$(RUN)/python -m pip install --quiet --editable ".[emulator]"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/pip.stamp $(BUILT)

@@ -1,42 +1,61 @@
-"""The main job in one page: a service reply in, measures and a picture out."""
+"""The main job in one page: click, see the mask, preview, edit, get the video.
 
-import base64
-import json
+No account is needed: the service is klingmask's emulator, on this machine. With
+the keys of a real account, only the client's first line would change.
+"""
+
 from pathlib import Path
 
 import numpy as np
+from draw import clip
 from PIL import Image
 
-import klingmask as km
+from klingmask import overlay
+from klingmask.emulator import running
+from klingmask.kling import KlingClient, prompts
+from klingmask.video import contact_sheet, frame_at
 
-HERE = Path(__file__).parent
+OUT = Path(__file__).parent / "out"
+FRAME = 12
+CLICKS = [(427, 560), (412, 530), (495, 440), (575, 449)]  # body, wing, head, beak
 
 
 def main() -> None:
-    """Decode, measure, unite and overlay the masks of reply.json."""
-    reply = json.loads((HERE / "reply.json").read_text())
-    found = reply["data"]["res"]["rle_mask_list"]
-    masks = {entry["object_id"]: km.Mask.from_rle(entry["rle_mask"]) for entry in found}
+    """Remove a bird from a clip, and keep what each step gives."""
+    OUT.mkdir(exist_ok=True)
+    source = OUT / "clip.mp4"
+    clip(source)
+    print(f"clip:     {source}")
 
-    print("object  size        area    bbox (x, y, w, h)")
-    for key, mask in masks.items():
-        print(f"{key:>6}  {mask.size!s:<10}  {mask.area:>6}  {mask.bbox}")
-    for entry in found:  # the service sends each mask twice; both must agree
-        png = km.Mask.from_png(base64.b64decode(entry["png_mask"]["base64"]))
-        if png != masks[entry["object_id"]]:
-            raise SystemExit(f"object {entry['object_id']}: its PNG is another mask")
+    with (
+        running(OUT) as emulator,
+        KlingClient(emulator.api_key, base_url=emulator.base_url) as client,
+    ):
+        edit = client.edit_video(video_url=emulator.url_of(source))
+        selection = edit.add_selection(FRAME, [edit.point(x, y) for x, y in CLICKS])
+        mask = selection.union
+        print(f"selected: {mask.area} pixels, box {mask.bbox}, {len(mask.counts)} bytes as text")
+        (OUT / "mask.png").write_bytes(mask.to_png())
+        laid = overlay(frame_at(source, FRAME), {0: mask}, outline=3)
+        Image.fromarray(laid).save(OUT / "overlay.png")
+        print(f"overlay:  {OUT / 'overlay.png'}")
 
-    everything = km.MaskArray.from_rles(masks.values()).union()
-    share = everything.area / (everything.size[0] * everything.size[1])
-    print(f"together: {everything.area} pixels, {share:.1%} of the picture, {everything.bbox}")
-    print(f"as text:  {len(everything.counts)} bytes of counts")
+        preview = edit.preview()
+        tracking = preview.tracking()
+        preview.download(OUT / "preview.mp4")
+        print(f"tracked:  {OUT / 'preview.mp4'}, masks of {len(tracking)} frames")
 
-    with Image.open(HERE / "scene.png") as scene:
-        picture = np.asarray(scene.convert("RGB"))
-    output = HERE / "out" / "overlay.png"
-    output.parent.mkdir(exist_ok=True)
-    Image.fromarray(km.overlay(picture, masks, outline=2)).save(output, optimize=True)
-    print(f"overlay:  {output}")
+        task = edit.submit("removal", prompts.removal("the yellow bird"))
+        task.wait(progress=True).download(OUT / "removed.mp4")
+        print(f"removed:  {OUT / 'removed.mp4'}")
+
+    rows = [
+        contact_sheet(source, columns=4, rows=1, width=1280),
+        contact_sheet(source, tracking, columns=4, rows=1, width=1280, outline=4),
+        contact_sheet(OUT / "removed.mp4", columns=4, rows=1, width=1280),
+    ]
+    Image.fromarray(np.concatenate(rows)).save(OUT / "sheet.png", optimize=True)
+    print(f"sheet:    {OUT / 'sheet.png'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Draws the demo's picture and the service reply that goes with it.
+"""Draws the demo's clip, and a picture with the service reply that goes with it.
 
-The picture is a pond with three birds. The reply has the shape of Kling's
-add-selection endpoint: a compressed mask of each bird, and the same as a PNG.
-Run it to make both anew: python demo/draw.py
+They show a pond with three birds, one of which swims through the clip. The reply
+has the shape of Kling's add-selection endpoint: a compressed mask of each bird,
+and the same as a PNG. Run it to make picture and reply anew: python demo/draw.py
 """
 
 import base64
@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -95,6 +96,23 @@ def silhouette(paint: Paint) -> km.Mask:
     covered = Image.fromarray((np.asarray(canvas).any(axis=2) * np.uint8(255)).astype(np.uint8))
     shrunk = covered.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     return km.Mask.from_numpy(np.asarray(shrunk) >= 128)
+
+
+def clip(path: Path, seconds: int = 2) -> None:
+    """Write a clip of 1280 x 720 at 24 frames a second, in which the yellow bird swims."""
+    pond = background()
+    for key in (1, 2):
+        BIRDS[key](ImageDraw.Draw(pond))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for index in range(24 * seconds):
+            image = pond.copy()
+            bird(260 + 5 * index, 400, 1.35, "#f6d04a", "#dba832", 1)(ImageDraw.Draw(image))
+            frame = image.resize((stream.width, stream.height), Image.Resampling.BOX)
+            pixels = av.VideoFrame.from_ndarray(np.asarray(frame), "rgb24")
+            container.mux(stream.encode(pixels))
+        container.mux(stream.encode(None))
 
 
 def main() -> None:

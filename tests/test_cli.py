@@ -1,6 +1,7 @@
 """The command line, run as people run it: a process, files, pipes."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from PIL import Image
 
 import klingmask as km
 from klingmask import video
+from klingmask.kling import KlingClient
 from tests.clips import greys, make_clip
 from tests.kling.server import Fault, Service, png, running
 
@@ -273,3 +275,22 @@ def test_an_edit_that_the_service_refuses(
     told = shell("edit", "v", "--at", "1,1", "--remove", "x", "-o", "o.mp4", fails=True)
     assert "authentication failed (code 1000, HTTP 401, request_id request-2)" in told
     assert "another-key" not in told
+
+
+def test_serve(shell: Shell) -> None:
+    command = [
+        str(Path(sys.executable).parent / "klingmask"),
+        "serve",
+        str(shell.folder),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            told = dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
+            with KlingClient(told["KLING_API_KEY"], base_url=told["KLING_BASE_URL"]) as client:
+                assert client.list_tasks() == []
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0

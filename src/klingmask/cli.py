@@ -3,7 +3,9 @@
 import io
 import json
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -269,6 +271,7 @@ def _place(text: str) -> tuple[bool, float, float]:
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--mask", type=click.Path(path_type=Path), help="Save what is selected, as PNG.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Save the preview video.")
+@click.option("--local", is_flag=True, help="VIDEO is a file; an emulator edits it, for nothing.")
 @click.option("--pro", is_flag=True, help="Better and dearer.")
 @click.option("--yes", is_flag=True, help="Do not ask before it costs money.")
 @_output
@@ -282,13 +285,15 @@ def edit(
     image: Path | None,
     mask: Path | None,
     preview: Path | None,
+    local: bool,
     pro: bool,
     yes: bool,
     output: Path,
 ) -> None:
     """Edit VIDEO, the URL of an mp4 or mov or the id of a video of Kling's, by Kling's API.
 
-    Keys come from KLING_API_KEY, or KLING_ACCESS_KEY and KLING_SECRET_KEY.
+    Keys come from KLING_API_KEY, or KLING_ACCESS_KEY and KLING_SECRET_KEY. With
+    --local, VIDEO is a file, and nothing leaves this machine.
     """
     from klingmask.kling import KlingClient, prompts
 
@@ -306,13 +311,23 @@ def edit(
         raise click.UsageError("--at X,Y says what to remove or swap")
     if not output.parent.is_dir():
         raise click.UsageError(f"there is no folder {output.parent} for {output.name}")
-    with KlingClient() as client:
+    with ExitStack() as stack:
+        if local:
+            from klingmask.emulator import running
+
+            path = Path(video)
+            if not path.is_file():
+                raise click.UsageError(f"there is no file {video}")
+            emulator = stack.enter_context(running(path.parent))
+            client = KlingClient(emulator.api_key, base_url=emulator.base_url)
+            video = emulator.url_of(path)
+        else:
+            client = KlingClient()
+        stack.enter_context(client)
         source = {"video_url": video} if "://" in video else {"video_id": video}
         session = client.edit_video(**source)
-        click.echo(
-            f"session {session.session_id}: {session.reply.width} x {session.reply.height}, "
-            f"{session.seconds:g} s"
-        )
+        height, width = session.size
+        click.echo(f"session {session.session_id}: {width} x {height}, {session.seconds:g} s")
         if at:
             points = [session.point(x, y) if pixels else (x, y) for pixels, x, y in at]
             selection = session.add_selection(frame, points)
@@ -323,7 +338,7 @@ def edit(
                 mask.write_bytes(selection.union.to_png())
             if preview:
                 session.preview().download(preview, progress=True)
-        if not yes:
+        if not (yes or local):
             click.confirm("Start the task, which costs money?", abort=True)
         task = session.submit(
             mode, prompt, images=[image] if image else [], mode="pro" if pro else "std"
@@ -331,6 +346,23 @@ def edit(
         click.echo(f"task {task.task.task_id}, external id {task.task.external_task_id}")
         task.wait(progress=True).download(output, progress=True)
     click.echo(str(output))
+
+
+@main.command()
+@click.argument("folders", type=click.Path(exists=True, file_okay=False), nargs=-1, required=True)
+@click.option("--port", type=int, default=8765, help="Of the API.", show_default=True)
+def serve(folders: tuple[str, ...], port: int) -> None:
+    """Run an emulator of Kling's API on this machine, for the videos in FOLDERS."""
+    from klingmask.emulator import running
+
+    with running(*folders, port=port) as emulator:
+        click.echo(f"KLING_BASE_URL={emulator.base_url}")
+        click.echo(f"KLING_API_KEY={emulator.api_key}")
+        for number, folder in enumerate(folders):
+            click.echo(f"{folder}: {emulator.cdn_url}/files/{number}/")
+        click.echo("Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            Event().wait()
 
 
 def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:

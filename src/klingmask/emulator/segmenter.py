@@ -19,6 +19,7 @@ __all__ = ["follow", "inpaint", "paste", "segment"]
 Picture = npt.NDArray[np.uint8]
 
 TOLERANCE = 14  # in L*, a* and b* as OpenCV scales them, from the clicked pixel
+SMALL_HOLE = 0.05  # share of a region that a hole may have to be filled
 MARGIN = 0.15  # around the filled region, in which GrabCut looks
 SMALL = 360  # pixels of the shorter side, about, at which things are followed
 
@@ -73,8 +74,20 @@ def _refined(picture: Picture, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     cv2.setRNGSeed(0)  # the same picture gives the same mask
     cv2.grabCut(part, labels, whole, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
     refined = np.zeros_like(inside)
-    refined[rows, columns] = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    refined[rows, columns] = _filled((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
     return refined
+
+
+def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The region without its small holes, as an eye or a button makes them."""
+    outside = (~np.pad(inside, 1)).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
+    around = labels[0, 0]
+    areas = np.asarray(stats)[:, cv2.CC_STAT_AREA]
+    small = areas < SMALL_HOLE * inside.sum()
+    small[[0, around]] = False  # component 0 is the region itself
+    filled: npt.NDArray[np.bool_] = inside | small[np.asarray(labels)[1:-1, 1:-1]]
+    return filled
 
 
 def follow(pictures: Sequence[Picture], start: int, mask: Mask) -> list[Mask]:
