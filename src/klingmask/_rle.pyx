@@ -127,6 +127,8 @@ cdef extern from "klingmask.h" nogil:
         uint32_t outline
 
     size_t km_blend_scratch(const km_layer *layers, size_t n)
+    size_t km_render_scratch(const km_mask *mask)
+    void km_render(const km_mask *mask, const uint8_t *color, uint8_t *pixels, uint64_t *scratch)
     void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
                   ptrdiff_t stride, uint64_t *scratch)
 
@@ -828,10 +830,19 @@ cdef Mask _shifted(Mask mask, object x, object y, object height, object width):
     return _own(memory, n, high, wide)
 
 
-def _new_layer(Mask mask not None):
-    """Clear RGBA pixels (h, w, 4) of the mask's size, if the pixel limit allows them."""
+def _render(Mask mask not None, color):
+    """The mask as RGBA pixels (h, w, 4): the color (4 numbers), all 0 elsewhere."""
     _check_pixel_limit(&mask.c)
-    return np.zeros((mask.c.height, mask.c.width, 4), np.uint8)
+    cdef uint8_t[4] channels = color
+    cdef cnp.ndarray layer = np.empty((mask.c.height, mask.c.width, 4), np.uint8)
+    cdef _Memory scratch
+    cdef size_t words
+    with nogil:
+        words = km_render_scratch(&mask.c)
+    scratch = _new_memory(words, sizeof(uint64_t))
+    with nogil:
+        km_render(&mask.c, channels, <uint8_t *>cnp.PyArray_DATA(layer), <uint64_t *>scratch.data)
+    return layer
 
 
 def _blend(cnp.ndarray pixels not None, list layers not None):

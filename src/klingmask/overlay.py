@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from klingmask._rle import Mask, RLEError, _blend, _new_layer
+from klingmask._rle import Mask, RLEError, _blend, _render
 from klingmask.typing import RLELike
 
 if TYPE_CHECKING:
@@ -222,11 +222,7 @@ def render_layer(
     RLEError
         If the mask has more pixels than `set_max_pixels` allows.
     """
-    found = Mask.from_rle(mask)
-    red, green, blue, alpha = _color(color, 4)
-    layer = _new_layer(found)
-    _lay(layer, [(found, (red, green, blue, alpha), 255, 0)])
-    return layer
+    return _render(Mask.from_rle(mask), _color(color, 4))
 
 
 @overload

@@ -258,6 +258,22 @@ static void check_blend(const sample *a, const sample *b)
     free(image);
 }
 
+static void check_render(const sample *s)
+{
+    uint32_t height = s->mask.height, width = s->mask.width;
+    size_t n = (size_t)height * width * 4;
+    uint8_t *image = room(n, 1), color[4] = {1, 2, 3, (uint8_t)below(256)};
+    uint64_t *scratch = room(km_render_scratch(&s->mask), sizeof *scratch);
+    if (n)
+        memset(image, 7, n);
+    km_render(&s->mask, color, image, scratch);
+    for (size_t i = 0; i < n; i++)
+        CHECK(image[i] ==
+              (pixel_of(s, (int64_t)(i / 4 % width), (int64_t)(i / 4 / width)) ? color[i % 4] : 0));
+    free(scratch);
+    free(image);
+}
+
 static bool read_one(const char *text, size_t length, const km_mask *size, bool strict,
                      uint32_t **runs, km_mask *mask, km_failure *failure)
 {
@@ -535,6 +551,7 @@ static void check_everything(void)
         if (i % 3 == 0) {
             check_transforms(&a);
             check_blend(&a, &b);
+            check_render(&a);
         }
         discard(&a);
         discard(&b);

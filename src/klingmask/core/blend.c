@@ -155,3 +155,28 @@ void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixe
                           from);
         }
 }
+
+size_t km_render_scratch(const km_mask *mask)
+{
+    return bitmap_words(km_bounds(mask));
+}
+
+/* Every byte is written once. */
+void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch)
+{
+    km_box box = km_bounds(mask);
+    size_t words = km_words(box.width), stride = (size_t)mask->width * 4;
+    size_t left = (size_t)box.x * 4, right = stride - left - (size_t)box.width * 4;
+    size_t above = box.y * stride, below = (mask->height - box.y - box.height) * stride;
+    km_draw_bits(mask, box, scratch);
+    if (above > 0)
+        memset(pixels, 0, above);
+    pixels += above;
+    for (uint32_t y = 0; y < box.height; y++, pixels += stride) {
+        memset(pixels, 0, left);
+        km_simd.stamp(scratch + y * words, box.width, color, pixels + left);
+        memset(pixels + stride - right, 0, right);
+    }
+    if (below > 0)
+        memset(pixels, 0, below);
+}

@@ -190,6 +190,11 @@ size_t km_blend_scratch(const km_layer *layers, size_t n);
 void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
               ptrdiff_t stride, uint64_t *scratch);
 
+/* Draws a mask as an image of its own, row-major: the color on the foreground, all
+ * 0 elsewhere. `scratch` has km_render_scratch() words of 64 bits. */
+size_t km_render_scratch(const km_mask *mask);
+void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch);
+
 /* ---- measure.c: numbers about masks ---- */
 
 /* The runs of a full box that lies inside the image: at most 2 * width + 1. */

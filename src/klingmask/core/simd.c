@@ -224,6 +224,19 @@ static inline void tint_span_scalar(const km_tint *tint, uint8_t *pixels, size_t
 
 BLEND(scalar, ANY)
 
+static void stamp_from(const uint64_t *bits, size_t i, size_t n, const uint8_t *color,
+                       uint8_t *pixels)
+{
+    const uint8_t clear[4] = {0};
+    for (; i < n; i++)
+        memcpy(pixels + 4 * i, bits[i / KM_WORD] >> i % KM_WORD & 1 ? color : clear, 4);
+}
+
+static void stamp_scalar(const uint64_t *bits, size_t n, const uint8_t *color, uint8_t *pixels)
+{
+    stamp_from(bits, 0, n, color, pixels);
+}
+
 static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t n)
 {
     uint64_t count = 0;
@@ -241,8 +254,8 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 
 /* Reading code by code is in counts.c. */
 #define SCALAR                                                                                     \
-    {"scalar", scan_rows_scalar,   scan_line_scalar, paint_scalar,       fill_scalar,              \
-     NULL,     write_codes_scalar, blend_scalar,     count_shared_scalar}
+    {"scalar", scan_rows_scalar,   scan_line_scalar, paint_scalar, fill_scalar,                    \
+     NULL,     write_codes_scalar, blend_scalar,     stamp_scalar, count_shared_scalar}
 
 enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
 
@@ -555,9 +568,24 @@ AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, siz
 
 BLEND(avx2, AVX2)
 
+AVX2 static void stamp_avx2(const uint64_t *bits, size_t n, const uint8_t *color, uint8_t *pixels)
+{
+    int value;
+    memcpy(&value, color, sizeof value);
+    const __m256i own = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i colors = _mm256_set1_epi32(value);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        int eight = (int)(bits[i / KM_WORD] >> i % KM_WORD & 0xff);
+        __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(eight), own), own);
+        _mm256_storeu_si256((__m256i *)(pixels + 4 * i), _mm256_and_si256(set, colors));
+    }
+    stamp_from(bits, i, n, color, pixels);
+}
+
 static const km_kernels avx2 = {
-    "avx2",          scan_rows_avx2,   scan_line_avx2, paint_avx2,        fill_avx2,
-    read_codes_avx2, write_codes_avx2, blend_avx2,     count_shared_avx2,
+    "avx2",          scan_rows_avx2,   scan_line_avx2, paint_avx2, fill_avx2,
+    read_codes_avx2, write_codes_avx2, blend_avx2,     stamp_avx2, count_shared_avx2,
 };
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
@@ -813,9 +841,25 @@ AVX512 static void blend_avx512(const uint64_t *bits, size_t words, unsigned cha
     }
 }
 
+AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *color,
+                                uint8_t *pixels)
+{
+    int value;
+    memcpy(&value, color, sizeof value);
+    for (size_t i = 0; i < n; i += 16) {
+        __mmask16 set = (__mmask16)(bits[i / KM_WORD] >> i % KM_WORD);
+        __m512i sixteen = _mm512_maskz_set1_epi32(set, value);
+        if (n - i >= 16)
+            _mm512_storeu_si512(pixels + 4 * i, sixteen);
+        else
+            _mm512_mask_storeu_epi32(pixels + 4 * i,
+                                     (__mmask16)_bzhi_u32(UINT32_MAX, (unsigned)(n - i)), sixteen);
+    }
+}
+
 static const km_kernels avx512 = {
-    "avx512",          scan_rows_avx512,   scan_line_avx512, paint_avx512,        fill_avx512,
-    read_codes_avx512, write_codes_avx512, blend_avx512,     count_shared_avx512,
+    "avx512",          scan_rows_avx512,   scan_line_avx512, paint_avx512, fill_avx512,
+    read_codes_avx512, write_codes_avx512, blend_avx512,     stamp_avx512, count_shared_avx512,
 };
 
 static bool has_avx2(void)

@@ -80,6 +80,9 @@ typedef struct {
     void (*blend)(const uint64_t *bits, size_t words, unsigned channels, const km_tint *tint,
                   uint8_t *pixels);
 
+    /* Writes n pixels of 4 bytes: the color where the bit is set, else 0. */
+    void (*stamp)(const uint64_t *bits, size_t n, const uint8_t *color, uint8_t *pixels);
+
     /* Bits set in both of two strings of n words. */
     uint64_t (*count_shared)(const uint64_t *a, const uint64_t *b, size_t n);
 } km_kernels;
