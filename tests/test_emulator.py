@@ -1,8 +1,11 @@
 """The emulator: real videos segmented, followed and edited, behind the documented API."""
 
 import json
+import random
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import requests
 import klingmask as km
 from klingmask import kling
 from klingmask.emulator import Emulator, Fault, running
-from klingmask.kling import EditSession, KlingClient, parse_callback, prompts
+from klingmask.kling import EditSession, KlingClient, parse_callback, prompts, transport
+from klingmask.kling.download import download
 from klingmask.video import frame_at, frames
 from tests.clips import make_clip
 from tests.conftest import shared_file
@@ -241,6 +245,95 @@ def test_planned_faults(emulator: Emulator, client: KlingClient) -> None:
     emulator.plan("*", Fault(429, 1101))
     with pytest.raises(kling.AccountError):
         client.list_tasks()
+
+
+def test_what_a_plan_can_say(emulator: Emulator, client: KlingClient, tmp_path: Path) -> None:
+    emulator.plan(
+        "list-tasks", Fault(body=b"<html>"), Fault(502), Fault(200, 5001), Fault(slow=0.2)
+    )
+    for kind in (kling.BadReplyError, kling.ServerError, kling.ServerError):
+        with (
+            KlingClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as once,
+            pytest.raises(kind),
+        ):
+            once.list_tasks()
+    started = time.monotonic()
+    assert client.list_tasks() == []
+    assert time.monotonic() - started > 0.15
+    source = emulator.service.folders[0] / "disc.mp4"
+    url, content = emulator.url_of(source), source.read_bytes()
+    emulator.plan("files", Fault(cut=True), Fault(503), Fault(reset="before"), Fault(delay=0.1))
+    assert download(url, tmp_path / "disc.mp4").read_bytes() == content
+    assert requests.get(url, headers={"Authorization": "Bearer x"}, timeout=5).status_code == 400
+
+
+def test_only_so_many_tasks_at_once(folder: Path) -> None:
+    with (
+        running(folder, parallel_tasks=2) as emulator,
+        KlingClient(emulator.api_key, base_url=emulator.base_url, retry_for=0) as client,
+    ):
+        edit = client.edit_video(video_url=emulator.url_of(folder / "disc.mp4"))
+        edit.add_selection(0, [(0.25, 0.5)])
+        tasks = [edit.submit("removal", prompts.removal("it")) for _ in range(2)]
+        with pytest.raises(kling.RateLimitError, match="parallel task over") as caught:
+            edit.submit("removal", prompts.removal("it"))
+        assert (caught.value.status, caught.value.code) == (429, 1303)
+        tasks[0].wait(timeout=120)
+        third = edit.submit("removal", prompts.removal("it"))
+        assert {task.task_id for task in client.iter_tasks()} == {
+            task.task.task_id for task in (*tasks, third)
+        }
+
+
+def test_thousands_of_faulted_creates(
+    edit: EditSession, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails on the way, each call has one task, and each task its call."""
+    wait = transport._wait
+    monkeypatch.setattr(transport, "_wait", lambda state: wait(state) / 100)
+    monkeypatch.setattr(emulator.service, "_work", lambda *_: None)  # the edits are not the matter
+    dice = random.Random(1)  # noqa: S311
+    faults = [
+        Fault(reset="before"),
+        Fault(reset="after"),
+        Fault(500, works=True),
+        Fault(504, works=True),
+        Fault(503),
+        Fault(429, 1303),
+        Fault(429, 1302, retry_after="0"),
+        Fault(200, 5000, works=True),
+        Fault(cut=True),
+        Fault(body=b"<html>bad gateway</html>"),
+        Fault(body=b'{"code": 0, "data": null}'),
+        Fault(400, 1201),
+        Fault(429, 1101),
+        Fault(403, 1301),
+    ]
+    n = 2000
+    emulator.plan("create-task", *(dice.choice([*faults, Fault(), Fault()]) for _ in range(2 * n)))
+    lookups = [Fault(reset="after"), Fault(503), Fault(cut=True), *[Fault()] * 9]
+    emulator.plan("get-task", *(dice.choice(lookups) for _ in range(n)))
+    edit.add_selection(0, [(0.25, 0.5)])
+    text = prompts.removal("it")
+
+    buyer = KlingClient(emulator.api_key, base_url=emulator.base_url, settle=0.0)
+
+    def create(number: int) -> str | None:
+        try:
+            task = buyer.create_task(
+                edit.session_id, "removal", text, external_task_id=f"call-{number}"
+            )
+        except (kling.InvalidRequestError, kling.AccountError, kling.PolicyError):
+            return None
+        assert task.external_task_id == f"call-{number}"
+        return task.task_id
+
+    with buyer, ThreadPoolExecutor(8) as pool:
+        returned = {name for name in pool.map(create, range(n)) if name is not None}
+    made = emulator.service.tasks
+    assert returned == set(made)
+    assert len({task.external for task in made.values()}) == len(made)
+    assert n / 2 < len(made) < n
 
 
 def test_callbacks_are_signed(edit: EditSession, emulator: Emulator) -> None:

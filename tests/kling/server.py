@@ -340,7 +340,8 @@ class _Cdn(_Handler):
             cut = bool(fault and fault.cut)
             if span and self.headers.get("If-Range") == etag:
                 start = int(span.removeprefix("bytes=").removesuffix("-"))
-                headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
+                headers = {"Content-Range": whole} | headers
                 self.send(206, content[start:], headers, cut)
             else:
                 self.send(200, content, headers, cut)

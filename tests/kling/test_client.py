@@ -19,7 +19,7 @@ from klingmask import kling
 from klingmask.kling import KlingClient, checks, prompts
 from klingmask.kling.auth import TokenKeys
 from tests.conftest import shared_file
-from tests.kling.server import PREFIX, Fault, Service, mask_at, png
+from tests.kling.server import PREFIX, Fault, Request, Service, mask_at, png
 
 POINT = (0.7738498789346246, 0.297142857142857)
 REMOVAL = "Delete the chick from <<<video_1>>>"
@@ -91,6 +91,16 @@ def test_pages(service: Service, client: KlingClient) -> None:
     service.create({"external_task_id": "late"})  # moves the others on to the next page
     rest = [task.task_id for task in tasks]
     assert [first.task_id, *rest] == [f"task-{i}" for i in range(7, 0, -1)]
+    real = service.page
+
+    def capped(request: Request) -> Any:
+        request.query["pageSize"] = ["2"]
+        return real(request)
+
+    service.page = capped  # type: ignore[method-assign]
+    assert len(list(client.iter_tasks(500))) == 8  # pages that are never full
+    service.page = lambda request: real(service.requests[0])  # type: ignore[method-assign]
+    assert len(list(client.iter_tasks(3))) == 3  # the same page for ever
     for page, size in ((0, 1), (1001, 1), (1, 0), (1, 501), (True, 1)):
         with pytest.raises(kling.InvalidRequestError, match="goes from 1 to"):
             client.list_tasks(page, size)
@@ -215,6 +225,57 @@ def test_masks_that_do_not_decode(service: Service, client: KlingClient) -> None
     with pytest.raises(kling.BadReplyError, match="the PNG of object 2"):
         _ = reply.objects[1].mask
     assert reply.objects[2].mask.size == (2, 2)
+
+
+def test_masks_that_come_in_parts(service: Service, client: KlingClient) -> None:
+    """Two entries of one object are one mask; a nameless one has its place for a name."""
+    left, right = km.Mask.from_bbox((4, 6), (0, 0, 2, 2)), km.Mask.from_bbox((4, 6), (3, 1, 2, 2))
+    listed = [
+        {"object_id": 1, "rle_mask": left.to_rle()},
+        {"object_id": 1, "rle_mask": right.to_rle()},
+        {"object_id": None, "rle_mask": left.to_rle()},
+    ]
+    data = {"status": 0, "session_id": "s", "res": {"frame_index": 0.0, "rle_mask_list": listed}}
+    body = json.dumps({"code": 0, "data": data}).encode()
+    service.faults["*"].append(Fault(200, body=body))
+    reply = client.add_selection("s", 0, [POINT])
+    assert reply.masks == {1: left | right, 2: left}
+    assert reply.union == left | right
+    assert [one.mask for one in reply.objects] == [left, right, left]
+
+
+def test_the_png_settles_the_size(service: Service, client: KlingClient) -> None:
+    mask = km.Mask.from_bbox((4, 6), (1, 1, 3, 2))
+    encoded = base64.b64encode(mask.to_png()).decode()
+    for size, png_text, expected in (
+        ([6, 4], encoded, mask),  # (w, h), as the reference's example can be read
+        ([4, 6], encoded, mask),
+        ([6, 4], "AAAA", km.Mask.from_rle({"size": [6, 4], "counts": mask.counts})),
+    ):
+        entry = {
+            "object_id": 0,
+            "rle_mask": {"size": size, "counts": mask.counts},
+            "png_mask": {"size": size, "base64": png_text},
+        }
+        body = {"code": 0, "data": {"res": {"rle_mask_list": [entry]}}}
+        service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+        assert client.add_selection("s", 0, [POINT]).union == expected
+
+
+def test_numbers_may_come_as_text(service: Service, client: KlingClient) -> None:
+    """A session that was paid for is not lost over a quoted number."""
+    data = {
+        "session_id": 5,
+        "fps": "30",
+        "original_duration": "5000",
+        "width": "64",
+        "height": 36.0,
+        "total_frame": "150",
+    }
+    service.faults["*"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    opened = client.init_selection(video_id="v")
+    assert (opened.session_id, opened.fps, opened.original_duration) == ("5", 30.0, 5000)
+    assert (opened.width, opened.height, opened.total_frame) == (64, 36, 150)
 
 
 def test_the_documented_reply(service: Service, client: KlingClient) -> None:

@@ -54,7 +54,7 @@ def test_many_faulted_creates(service: Service, make: Callable[..., KlingClient]
     dice = random.Random(0)  # noqa: S311
     quick = [fault for fault in UNKNOWN if not fault.delay]
     quick += [Fault(429, 1302), Fault(429, 1303), Fault(400, 1201), Fault(429, 1101)]
-    n = 400
+    n = 1000
     for _ in range(2 * n):
         service.faults["POST /"].append(dice.choice([*quick, *[Fault()] * 6]))
     returned: list[str] = []
@@ -104,6 +104,42 @@ def test_an_unknown_outcome_is_said(service: Service, make: Callable[..., KlingC
     service.faults.clear()
     with make() as client:
         assert client.get_task(external_task_id="mine").task_id == "task-1"
+
+
+@pytest.mark.parametrize(
+    "lookup",
+    [
+        Fault(404, body=b"<html>not found</html>"),
+        Fault(200, body=b'{"code": 0, "data": null}'),
+        Fault(
+            200,
+            body=b'{"code": 0, "data": {"task_id": "task-9", "task_status": "submitted", '
+            b'"task_info": {"external_task_id": "of another"}}}',
+        ),
+    ],
+    ids=["a gateway's 404", "no data", "another task"],
+)
+def test_only_the_service_can_say_that_there_is_no_task(
+    service: Service, make: Callable[..., KlingClient], lookup: Fault
+) -> None:
+    service.faults["POST /"].append(Fault(reset="after"))
+    service.faults["/mine"] += [lookup] * 99
+    with make(retry_for=0.3) as client, pytest.raises(kling.UnknownOutcomeError):
+        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    assert service.created == ["mine"]
+
+
+def test_an_interrupt_says_where_the_task_is(
+    service: Service, make: Callable[..., KlingClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with make() as client:
+        monkeypatch.setattr(client._transport, "_understand", interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            client.create_task("s", "removal", REMOVAL)
+    assert f"external_task_id='{service.created[0]}'" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, 1302), (429, 1303)])
@@ -318,6 +354,20 @@ def test_a_file_that_changed_is_taken_anew(service: Service, tmp_path: Path) -> 
     service.files["/result.mp4"] = other
     assert download.download(f"{service.cdn_url}/result.mp4", path).read_bytes() == other
     assert all("Range" not in r.headers for r in service.cdn_requests[2:])
+
+
+def test_a_part_of_another_file_is_not_taken(service: Service, tmp_path: Path) -> None:
+    """The same ETag, but another length; or a rest that is refused: from the start again."""
+    url, content = f"{service.cdn_url}/result.mp4", service.files["/result.mp4"]
+    service.cdn_faults += [
+        Fault(cut=True),
+        Fault(headers={"Content-Range": f"bytes {len(content) // 2}-9/10"}),
+        Fault(cut=True),
+        Fault(416),
+    ]
+    assert download.download(url, tmp_path / "a.mp4").read_bytes() == content
+    ranges = ["Range" in request.headers for request in service.cdn_requests]
+    assert ranges == [False, True, False, True, False]
 
 
 def test_downloads_that_fail_leave_nothing(

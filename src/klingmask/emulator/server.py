@@ -3,13 +3,12 @@
 import json
 import logging
 import re
-import shutil
 import socket
 import struct
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from os import PathLike
@@ -72,7 +71,8 @@ class Emulator:
         ----------
         endpoint : str
             As "add-selection", or "create-task", "get-task", "list-tasks", or
-            "*" for those that have no plan.
+            "*" for those that have no plan; "files" for the file port, where a
+            fault's code, works and "after" mean nothing.
         faults : Fault
             One for each request, in their order.
         """
@@ -87,6 +87,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name above
         log.debug("%s", re.sub(r"\?\S*", "?...", format % args))
+
+    def _fault(self, *endpoints: str) -> Fault:
+        """What is planned for this request."""
+        with self.service.lock:
+            for endpoint in endpoints:
+                if self.service.faults[endpoint]:
+                    return self.service.faults[endpoint].pop(0)
+        return Fault()
+
+    def _reset(self) -> None:
+        """Break the connection, as a network does."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def _send(self, status: int, headers: Mapping[str, str], content: bytes, fault: Fault) -> None:
+        with suppress(OSError):  # who has gone does not read it
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            if fault.retry_after:
+                self.send_header("Retry-After", fault.retry_after)
+            self.end_headers()
+            content = content[: len(content) // 2] if fault.cut else content
+            steps = min(len(content), 50) if fault.slow else 1
+            for step in range(steps):
+                time.sleep(fault.slow / steps)
+                self.wfile.write(
+                    content[len(content) * step // steps : len(content) * (step + 1) // steps]
+                )
+        self.close_connection |= fault.cut
 
 
 class _Api(_Handler):
@@ -103,20 +135,19 @@ class _Api(_Handler):
             endpoint = name or "create-task"
         else:
             endpoint = "get-task" if name else "list-tasks"
-        with self.service.lock:
-            planned = self.service.faults[endpoint] or self.service.faults["*"]
-            fault = planned.pop(0) if planned else Fault()
+        fault = self._fault(endpoint, "*")
+        refusal = fault.refusal()
         content = self._body()
         if content is None or fault.reset == "before":
             self._reset()
             return
         try:
             self.service.sign_in(self.headers.get("Authorization", ""))
-            if fault.code is not None and not fault.works:
-                raise Refusal(fault.status, fault.code, fault.message)
+            if refusal and not fault.works:
+                raise refusal
             data = self._work(endpoint, name, content, parse_qs(parts.query))
-            if fault.code is not None:
-                raise Refusal(fault.status, fault.code, fault.message)
+            if refusal:
+                raise refusal
             status, code, message = 200, 0, "SUCCEED"
         except Refusal as refusal:
             data = None
@@ -129,7 +160,8 @@ class _Api(_Handler):
             return
         time.sleep(fault.delay)
         envelope = {"code": code, "message": message, "request_id": uuid.uuid4().hex, "data": data}
-        self._send(status, json.dumps(envelope).encode(), fault)
+        answer = json.dumps(envelope).encode() if fault.body is None else fault.body
+        self._send(status, {"Content-Type": "application/json"}, answer, fault)
 
     def _work(self, endpoint: str, name: str, content: bytes, query: dict[str, list[str]]) -> Any:
         service = self.service
@@ -157,44 +189,28 @@ class _Api(_Handler):
             return None
         return self.rfile.read(int(length))
 
-    def _reset(self) -> None:
-        """Break the connection, as a network does."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        self.close_connection = True
-
-    def _send(self, status: int, content: bytes, fault: Fault) -> None:
-        with suppress(OSError):  # who has gone does not read it
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            if fault.retry_after:
-                self.send_header("Retry-After", fault.retry_after)
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if fault.cut else content)
-        self.close_connection |= fault.cut
-
 
 class _Cdn(_Handler):
     def do_GET(self) -> None:
+        fault = self._fault("files")
         path = self.service.file(urlsplit(self.path).path)
-        if path is None:
-            self.send_error(404)
+        time.sleep(fault.delay)
+        if fault.reset:
+            self._reset()
             return
-        size, start = path.stat().st_size, 0
-        etag = f'"{path.name}-{size}"'
+        if path is None or fault.status >= 300 or "Authorization" in self.headers:
+            # A key is the API's alone: who sends it here has a fault to find.
+            status = fault.status if fault.status >= 300 else 404 if path is None else 400
+            self._send(status, {}, b"", fault)
+            return
+        content = path.read_bytes() if fault.body is None else fault.body
+        etag = f'"{path.name}-{len(content)}"'
+        headers, status, start = {"ETag": etag}, 200, 0
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if span and self.headers.get("If-Range", etag) == etag and int(span[1]) < size:
-            start = int(span[1])
-        with suppress(OSError), path.open("rb") as file:
-            self.send_response(206 if start else 200)
-            self.send_header("ETag", etag)
-            self.send_header("Content-Length", str(size - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
-            self.end_headers()
-            file.seek(start)
-            shutil.copyfileobj(file, self.wfile)
+        if span and self.headers.get("If-Range", etag) == etag and int(span[1]) < len(content):
+            status, start = 206, int(span[1])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._send(status, headers, content[start:], fault)
 
 
 @contextmanager
@@ -205,6 +221,7 @@ def running(
     access_key: str = ACCESS_KEY,
     secret_key: str = SECRET_KEY,
     webhook_secret: str = WEBHOOK_SECRET,
+    parallel_tasks: int | None = None,
 ) -> Iterator[Emulator]:
     """Run an emulator on loopback until the end of the block.
 
@@ -216,6 +233,8 @@ def running(
         Of the API; 0 takes a free one. The files are on another, free one.
     api_key, access_key, secret_key, webhook_secret : str
         That are accepted, and that sign callbacks.
+    parallel_tasks : int, optional
+        How many tasks may be under way at once; one more is refused with 1303.
 
     Yields
     ------
@@ -227,7 +246,7 @@ def running(
         "secret_key": secret_key,
         "webhook_secret": webhook_secret,
     }
-    service = Service([Path(folder) for folder in folders], keys)
+    service = Service([Path(folder) for folder in folders], keys, parallel_tasks)
     servers: list[ThreadingHTTPServer] = []
     try:
         for handler, number in ((_Cdn, 0), (_Api, port)):

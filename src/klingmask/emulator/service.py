@@ -39,6 +39,7 @@ SESSION_SECONDS = 24 * 3600
 SIDES = (720, 2160)
 RATES = (24, 30, 60)
 MODELS = ("kling-v1-6",)
+_CODES = {400: 1200, 401: 1000, 403: 1103, 404: 1203, 429: 1302, 503: 5001, 504: 5002}
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure
@@ -60,10 +61,13 @@ class Fault:
 
     Parameters
     ----------
-    status, code, message
-        What is answered in the place of a success; code None answers as usual.
+    status : int
+        Of HTTP. From 300 on the request is refused, and nothing is done.
+    code, message
+        Of the service, in a refusal; by default the first that the platform's
+        table has for the status. A code other than 0 refuses under any status.
     delay : float
-        Seconds before the answer.
+        Seconds before the answer, after the work.
     reset : {"", "before", "after"}
         Break the connection before or after the work is done.
     cut : bool
@@ -71,7 +75,11 @@ class Fault:
     retry_after : str
         A Retry-After header.
     works : bool
-        Whether the work is done although `code` says otherwise.
+        Whether the work is done although the request is refused.
+    body : bytes, optional
+        What is sent in the place of the answer, whatever it is.
+    slow : float
+        Seconds over which the answer is spread.
     """
 
     status: int = 200
@@ -82,6 +90,15 @@ class Fault:
     cut: bool = False
     retry_after: str = ""
     works: bool = False
+    body: bytes | None = None
+    slow: float = 0.0
+
+    def refusal(self) -> Refusal | None:
+        """The answer in the place of a success, if there is to be one."""
+        code = _CODES.get(self.status, 5000) if self.code is None else self.code
+        if self.status < 300 and not self.code:
+            return None
+        return Refusal(self.status, code, self.message)
 
 
 @dataclass
@@ -121,16 +138,24 @@ class Service:
         That are accepted.
     webhook_secret : str
         With which callbacks are signed.
+    parallel_tasks : int, optional
+        How many may be submitted or processing at once.
     """
 
-    def __init__(self, folders: "list[Path]", keys: Mapping[str, str]) -> None:
+    def __init__(
+        self, folders: "list[Path]", keys: Mapping[str, str], parallel_tasks: int | None = None
+    ) -> None:
         self.folders = [folder.resolve(strict=True) for folder in folders]
         self.keys = keys
+        self.parallel_tasks = parallel_tasks
         self.cdn_url = ""
         self.lock = threading.RLock()
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.sessions: dict[str, _Session] = {}
         self.tasks: dict[str, _Task] = {}
+        self.named: dict[str, _Task] = {}
+        """The tasks by the ids that their callers gave them."""
+        self.running = 0
         self.offset = 0.0
         """Seconds that the service's clock is ahead, for tests of expiry."""
         self._folder = tempfile.TemporaryDirectory(prefix="klingmask-emulator-")
@@ -387,11 +412,18 @@ class Service:
         if mode != "addition" and not session.masks:
             raise bad_value(f"{mode} needs a selection")
         external = body.get("external_task_id") or ""
+        if not isinstance(external, str):
+            raise bad_value("external_task_id must be a text")
         with self.lock:
-            if external and any(task.external == external for task in self.tasks.values()):
+            if external in self.named:
                 raise bad_value("external_task_id must be unique")
+            if self.parallel_tasks is not None and self.running >= self.parallel_tasks:
+                raise Refusal(429, 1303, "parallel task over resource pack limit")
             task = _Task(uuid.uuid4().hex, external, session, dict(body))
             self.tasks[task.id] = task
+            if external:
+                self.named[external] = task
+            self.running += 1
         masks = dict(session.masks)
         self._pool.submit(self._work, task, mode, sources, masks)
         return self._shown(task)
@@ -429,7 +461,9 @@ class Service:
 
     def _moved(self, task: _Task, status: str) -> None:
         """To another status; who has asked for it is told."""
-        task.status, task.updated = status, int(time.time() * 1000)
+        with self.lock:
+            task.status, task.updated = status, int(time.time() * 1000)
+            self.running -= status in ("succeed", "failed")
         url = task.body.get("callback_url")
         if not url:
             return
@@ -479,11 +513,10 @@ class Service:
 
     def get_task(self, name: str) -> dict[str, Any]:
         """A task by either of its ids."""
-        with self.lock:
-            for task in self.tasks.values():
-                if name in (task.id, task.external):
-                    return self._shown(task)
-        raise Refusal(404, 1203, "the task does not exist")
+        task = self.tasks.get(name) or self.named.get(name)
+        if task is None:
+            raise Refusal(404, 1203, "the task does not exist")
+        return self._shown(task)
 
     def list_tasks(self, query: Mapping[str, list[str]]) -> list[dict[str, Any]]:
         """A page of the tasks, the latest first."""

@@ -6,12 +6,13 @@ Source: the Multi-Elements page of Kling's API reference.
 import base64
 import binascii
 import math
+import operator
 import re
 from collections.abc import Sequence
 from io import BytesIO
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self, SupportsIndex, TypeAlias
 from urllib.parse import urlsplit
 
 from klingmask.kling.errors import InvalidRequestError
@@ -81,10 +82,11 @@ def points_of(points: Sequence[PointLike]) -> list[Point]:
     return checked
 
 
-def frame_index(index: int, total: int | None = None) -> int:
+def frame_index(index: SupportsIndex, total: int | None = None) -> int:
     """Return an index from 0, below the total if it is known."""
-    if isinstance(index, bool) or not isinstance(index, int):
+    if isinstance(index, bool) or not isinstance(index, SupportsIndex):
         raise InvalidRequestError(f"frame_index must be an integer, got {index!r}")
+    index = operator.index(index)
     if index < 0 or (total is not None and index >= total):
         end = "" if total is None else f" to {total - 1}, the video's last frame"
         raise InvalidRequestError(f"frame_index goes from 0{end}, got {index}")
@@ -97,7 +99,10 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
         raise InvalidRequestError("give exactly one of video_id and video_url")
     if not video_url:
         return {"video_id": identifier(video_id or "", "video_id")}
-    parts = urlsplit(video_url)
+    try:
+        parts = urlsplit(video_url)
+    except ValueError:
+        raise InvalidRequestError("video_url must be a URL; this one cannot be read") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError(f"video_url must be a URL, got {shown_url(video_url)}")
     if not parts.path.lower().endswith((".mp4", ".mov")):
@@ -165,6 +170,8 @@ def _image(source: ImageSource, name: str) -> str:
         return _encoded(path.read_bytes(), name)
     if isinstance(source, bytes):
         return _encoded(source, name)
+    if not isinstance(source, str):
+        raise InvalidRequestError(f"{name}: a URL, base64, bytes or a Path, got {source!r}")
     if source.startswith("data:"):
         raise InvalidRequestError(f"{name}: send raw base64, without the data: prefix")
     if re.match(r"https?://", source):

@@ -267,6 +267,7 @@ class KlingClient:
         def attempt() -> Task:
             nonlocal unknown
             try:
+                log.info("create_task %s", external)
                 envelope = self._transport.once("POST", PATH, body=body)
                 return Task.parse(data_of(envelope), envelope.get("request_id"))
             except (NotSentError, RateLimitError):
@@ -300,19 +301,25 @@ class KlingClient:
             if not (is_passing(error) or _undecided(error)):
                 raise  # the service has decided, and knows of no task
             raise UnknownOutcomeError(f"{error.message}; task {external}", external) from error
+        except BaseException as error:  # an interrupt, say: whoever sees it can still find the task
+            error.add_note(f"the task may have been made: get_task(external_task_id={external!r})")
+            raise
 
     def _find(self, external_task_id: str, settle: float) -> Task | None:
         """The task of that id, if it turns up within `settle` seconds."""
         until, pause = time.monotonic() + settle, 0.25
         while True:
             try:
-                return self.get_task(external_task_id=external_task_id)
-            except NotFoundError:
-                pass
+                found = self.get_task(external_task_id=external_task_id)
+                if found.external_task_id not in (external_task_id, None):
+                    raise BadReplyError(f"the task {found.external_task_id!r} came instead")
+                return found
             except KlingError as error:
-                raise UnknownOutcomeError(
-                    f"task {external_task_id} may have been made: {error}", external_task_id
-                ) from error
+                # Only the service can say that there is none, not a gateway's own 404.
+                if not (isinstance(error, NotFoundError) and error.code is not None):
+                    raise UnknownOutcomeError(
+                        f"task {external_task_id} may have been made: {error}", external_task_id
+                    ) from error
             left = until - time.monotonic()
             if left <= 0:
                 return None
@@ -341,16 +348,23 @@ class KlingClient:
         return list(Task.parse_list(self._transport.call("GET", PATH, params=params)))
 
     def iter_tasks(self, page_size: int = 100) -> Iterator[Task]:
-        """Go through all tasks, page after page; one that moves on between pages comes once."""
+        """Go through all tasks, page after page; one that moves on between pages comes once.
+
+        To the first empty page, or one that repeats the page before: a page that is
+        not full need not be the last where the service has a limit of its own.
+        """
         seen: set[str] = set()
+        before: list[str] = []
         for number in range(1, 1001):
             page = self.list_tasks(number, page_size)
+            names = [task.task_id for task in page]
+            if not page or names == before:
+                return
             for task in page:
                 if task.task_id not in seen:
                     seen.add(task.task_id)
                     yield task
-            if len(page) < page_size:
-                return
+            before = names
 
     # ---- the habits around them ----
 

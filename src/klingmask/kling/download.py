@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Never
@@ -13,7 +15,7 @@ import tenacity
 from tqdm import tqdm
 
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
-from klingmask.kling.transport import anonymous_session, check_url, shown_url
+from klingmask.kling.transport import anonymous_session, check_url, pieces, shown_url
 
 __all__ = ["download", "fetch"]
 
@@ -21,7 +23,10 @@ log = logging.getLogger("klingmask.kling")
 
 TIMEOUT = (10.0, 60.0)
 MAX_FETCH = 256 << 20  # bytes that are read into memory
+MAX_DOWNLOAD = 8 << 30
 MAX_REDIRECTS = 5
+MIN_RATE = 1024.0  # bytes a second, on average after the first minute
+GRACE = 60.0  # seconds
 
 
 def fetch(url: str, *, attempts: int = 5) -> bytes:
@@ -32,10 +37,8 @@ def fetch(url: str, *, attempts: int = 5) -> bytes:
         content.clear()
         with _get(session, url, {}) as response:
             _refuse(response, url)
-            for chunk in response.iter_content(1 << 16):
-                content.extend(chunk)
-                if len(content) > MAX_FETCH:
-                    raise BadReplyError(f"{shown_url(url)} has more than {MAX_FETCH} bytes")
+            for piece in _flowing(response, url, MAX_FETCH):
+                content.extend(piece)
             _check_length(response, len(content), url)
 
     _retry(take, url, attempts)
@@ -49,7 +52,7 @@ def download(
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
-    part = target.with_name(f"{target.name}.part-{os.getpid()}")
+    part = target.with_name(f"{target.name}.part-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with (
             part.open("wb") as file,
@@ -75,6 +78,7 @@ class _Download:
     def __init__(self, url: str, file: BinaryIO, bar: "tqdm[Never]") -> None:
         self.url, self.file, self.bar = url, file, bar
         self.etag: str | None = None
+        self.total: int | None = None
 
     def go_on(self, session: requests.Session) -> None:
         """Take it up where it broke off, or from the start if the file is another one."""
@@ -83,28 +87,35 @@ class _Download:
         if done and self.etag:
             headers = {"Range": f"bytes={done}-", "If-Range": self.etag}
         with _get(session, self.url, headers) as response:
-            _refuse(response, self.url)
-            resumed = response.status_code == 206 and bool(headers)
-            if resumed:
+            if headers and response.status_code == 416:
+                self._again("the rest of it is refused")
+            _refuse(response, self.url, asked_for_part=bool(headers))
+            if response.status_code == 206:
                 start, total = _content_range(response, self.url)
-                if start != done:
-                    raise BadReplyError(f"{shown_url(self.url)}: asked from {done}, got {start}")
+                if start != done or (self.total is not None and total not in (None, self.total)):
+                    self._again(f"asked from {done} of {self.total}, got {start} of {total}")
+                self.total = total if self.total is None else self.total
             else:
                 self.file.seek(0)
                 self.file.truncate()
-                total = _length(response)
+                self.total = _length(response)
                 self.etag = _strong_etag(response)
-            self.bar.total = total
+            self.bar.total = self.total
             self.bar.n = self.file.tell()
-            for chunk in response.iter_content(1 << 16):
-                self.file.write(chunk)
-                self.bar.update(len(chunk))
-        if total is not None and self.file.tell() != total:
+            for piece in _flowing(response, self.url, MAX_DOWNLOAD - self.file.tell()):
+                self.file.write(piece)
+                self.bar.update(len(piece))
+        if self.total is not None and self.file.tell() != self.total:
             raise RequestConnectionError(
-                f"{shown_url(self.url)}: {self.file.tell()} of {total} bytes came"
+                f"{shown_url(self.url)}: {self.file.tell()} of {self.total} bytes came"
             )
         if self.file.tell() == 0:
             raise BadReplyError(f"{shown_url(self.url)} is empty")
+
+    def _again(self, reason: str) -> Never:
+        """From the start, with the next attempt."""
+        self.etag = None
+        raise RequestConnectionError(f"{shown_url(self.url)}: {reason}")
 
 
 def _get(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
@@ -116,20 +127,35 @@ def _get(session: requests.Session, url: str, headers: Mapping[str, str]) -> req
             headers={"Accept-Encoding": "identity", **headers},
             stream=True,
             timeout=TIMEOUT,
-            allow_redirects=False,
         )
         if response.status_code not in (301, 302, 303, 307, 308):
             return response
         target = response.headers.get("Location", "")
         response.close()
-        url = urljoin(url, target)
+        try:
+            url = urljoin(url, target)
+        except ValueError:
+            raise BadReplyError(f"{shown_url(url)}: a redirect that cannot be read") from None
     raise BadReplyError(f"{shown_url(url)}: more than {MAX_REDIRECTS} redirects")
 
 
-def _refuse(response: requests.Response, url: str) -> None:
-    if response.status_code in (200, 206):
+def _flowing(response: requests.Response, url: str, limit: int) -> Iterator[bytes]:
+    """The body, as long as it keeps coming and is not over the limit."""
+    started, taken = time.monotonic(), 0
+    for piece in pieces(response):
+        taken += len(piece)
+        if taken > limit:
+            raise BadReplyError(f"{shown_url(url)} has more than {limit} bytes to come")
+        if time.monotonic() - started > GRACE + taken / MIN_RATE:
+            raise RequestConnectionError(f"{shown_url(url)}: {taken} bytes in {GRACE:g} s or more")
+        yield piece
+
+
+def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = False) -> None:
+    if response.status_code == 200 or (response.status_code == 206 and asked_for_part):
         return
-    kind = RequestConnectionError if response.status_code >= 500 else BadReplyError
+    passing = response.status_code >= 500 or response.status_code in (408, 429)
+    kind = RequestConnectionError if passing else BadReplyError
     raise kind(f"{shown_url(url)} cannot be had; results live 30 days", status=response.status_code)
 
 

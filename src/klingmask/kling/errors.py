@@ -18,7 +18,7 @@ KlingError
   UnknownOutcomeError      a task may or may not have been made
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "AccountError",
@@ -175,3 +175,7 @@ class UnknownOutcomeError(KlingError):
     def __init__(self, message: str, external_task_id: str) -> None:
         super().__init__(message)
         self.external_task_id = external_task_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Across processes too: by default only the message would be handed over."""
+        return type(self), (self.message, self.external_task_id), vars(self)

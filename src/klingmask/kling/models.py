@@ -1,7 +1,7 @@
 """What the service's replies say, typed; whatever else they say stays in ``raw``."""
 
 import base64
-import binascii
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_STATUS = {"succeeded": "succeed"}  # the word of the platform's newer replies
+
 
 def _described(value: object) -> str:
     if isinstance(value, Mapping):
@@ -40,8 +42,11 @@ def _get(source: Any, name: str, kind: type[_T], default: _T | None = None) -> _
     if kind is str and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)  # ids come as either
     if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             value = float(value)
+    if kind is int and isinstance(value, (float, str)):
+        with suppress(ValueError, OverflowError):
+            value = int(value) if float(value).is_integer() else value
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
     if value in (None, "") and default is not None:
@@ -140,10 +145,18 @@ class SelectedObject:
 
     @cached_property
     def mask(self) -> Mask:
-        """The object's mask, from its RLE or else from its PNG."""
+        """The object's mask, from its RLE or else from its PNG.
+
+        The reference's examples leave open whether ``size`` is (h, w) or (w, h);
+        where the PNG's own height and width are the other way round, they hold.
+        """
         rle = self.raw.get("rle_mask")
         if not isinstance(rle, Mapping):
             return self.png_mask
+        with suppress(BadReplyError):
+            own = _png_size(self._png())
+            if own is not None and list(own[::-1]) == list(rle.get("size") or ()):
+                rle = {**rle, "size": list(own)}
         try:
             return Mask.from_rle(rle)
         except (RLEError, TypeError) as error:
@@ -152,12 +165,26 @@ class SelectedObject:
     @cached_property
     def png_mask(self) -> Mask:
         """The object's mask from its PNG."""
+        try:
+            return Mask.from_png(self._png())
+        except RLEError as error:
+            raise BadReplyError(f"the PNG of object {self.object_id}: {error}") from error
+
+    def _png(self) -> bytes:
         png: Mapping[str, Any] = _get(self.raw, "png_mask", dict)
         text = _get(png, "base64", str)
         try:
-            return Mask.from_png(base64.b64decode(text.partition(",")[2] or text, validate=True))
-        except (RLEError, binascii.Error) as error:
+            return base64.b64decode(text.partition(",")[2] or text, validate=True)
+        except ValueError as error:
             raise BadReplyError(f"the PNG of object {self.object_id}: {error}") from error
+
+
+def _png_size(content: bytes) -> tuple[int, int] | None:
+    """Height and width, which the first chunk of a PNG says."""
+    if len(content) < 24 or content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", content[16:24])
+    return height, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +205,8 @@ class SelectionReply(Reply):
         for place, entry in enumerate(listed):
             if not isinstance(entry, Mapping):
                 raise BadReplyError(f"rle_mask_list[{place}] is {_described(entry)}")
-            name = entry.get("object_id", place)
+            name = entry.get("object_id")
+            name = place if name is None else name
             objects.append(SelectedObject(name if isinstance(name, int) else str(name), entry))
         return cls(
             session_id=_get(data, "session_id", str, ""),
@@ -189,8 +217,12 @@ class SelectionReply(Reply):
 
     @property
     def masks(self) -> dict[int | str, Mask]:
-        """The masks by object id."""
-        return {one.object_id: one.mask for one in self.objects}
+        """The masks by object id; an object that comes in parts is the union of them."""
+        masks: dict[int | str, Mask] = {}
+        for one in self.objects:
+            known = masks.get(one.object_id)
+            masks[one.object_id] = one.mask if known is None else known | one.mask
+        return masks
 
     @property
     def union(self) -> Mask:
@@ -277,7 +309,7 @@ class Task(Reply):
         videos: list[Any] = _get(result, "videos", list, [])
         return cls(
             task_id=_get(data, "task_id", str),
-            task_status=_get(data, "task_status", str),
+            task_status=_STATUS.get(status := _get(data, "task_status", str), status),
             task_status_msg=_get(data, "task_status_msg", str, ""),
             external_task_id=_get(info, "external_task_id", str, "") or None,
             videos=tuple(TaskVideo.parse(video) for video in videos),

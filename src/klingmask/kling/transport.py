@@ -10,13 +10,14 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 import requests.auth
+import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from klingmask.kling.auth import Auth
@@ -40,7 +41,7 @@ try:
 except ImportError as error:
     raise ImportError("the client needs tenacity: pip install 'klingmask[kling]'") from error
 
-__all__ = ["Transport", "anonymous_session", "check_url", "shown_url"]
+__all__ = ["Transport", "anonymous_session", "check_url", "pieces", "shown_url"]
 
 log = logging.getLogger("klingmask.kling")
 
@@ -74,7 +75,10 @@ _RENEWABLE = (1003, 1004)  # a token before or past its time
 
 def check_url(url: str, what: str) -> str:
     """Let https pass, and http to this machine; refuse all else."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidRequestError(f"{what} must be a URL; this one cannot be read") from None
     loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
         raise InvalidRequestError(
@@ -100,9 +104,14 @@ class _NoAuth(requests.auth.AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No target: requests would read the whole body of a redirect to find it, however long."""
+
+
 def anonymous_session(connections: int = 10) -> requests.Session:
-    """Make a session that sends no Authorization and keeps no cookies."""
-    session = requests.Session()
+    """Make a session that sends no Authorization, keeps no cookies and follows nothing."""
+    session = _Session()
     session.auth = _NoAuth()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
@@ -202,7 +211,6 @@ class Transport:
                 data=data,
                 headers=headers,
                 timeout=self.timeout,
-                allow_redirects=False,
                 stream=True,
             ) as response:
                 content = _read(response, started + sum(self.timeout))
@@ -284,8 +292,8 @@ def _by_status(status: int) -> type[KlingError] | None:
 def _read(response: requests.Response, deadline: float) -> bytes:
     """The body, if it is of a sensible length and comes in time."""
     content = bytearray()
-    for chunk in response.iter_content(1 << 16):
-        content += chunk
+    for piece in pieces(response):
+        content += piece
         if len(content) > MAX_REPLY:
             raise BadReplyError(
                 f"a reply of more than {MAX_REPLY} bytes", status=response.status_code
@@ -293,6 +301,17 @@ def _read(response: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise requests.Timeout
     return bytes(content)
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives; iter_content would wait for a full chunk of it, drop by drop."""
+    try:
+        while piece := response.raw.read1(1 << 16, decode_content=True):
+            yield piece
+    except urllib3.exceptions.TimeoutError as error:
+        raise requests.ReadTimeout(error) from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
 
 
 def _never_connected(error: BaseException) -> bool:
@@ -320,7 +339,7 @@ def _seconds(retry_after: str | None) -> float | None:
         pass
     try:
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -328,11 +347,15 @@ _random = random.Random()  # noqa: S311 - jitter is no secret
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """What the service asks for, or else 1, 2, 4, ... seconds with jitter."""
+    """What the service asks for and a little more, or else 1, 2, 4, ... seconds with jitter.
+
+    A little more, as many who are told the same would come back as one, and
+    as a service that says 0 each time would be asked without a pause.
+    """
     error = state.outcome.exception() if state.outcome else None
     backoff = min(MAX_WAIT, 2.0 ** (state.attempt_number - 1)) * _random.uniform(0.5, 1.0)
     asked = error.retry_after if isinstance(error, KlingError) else None
-    return max(asked, 0.05) if asked is not None else backoff
+    return backoff if asked is None else asked + backoff / 10
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -20,8 +20,6 @@ __all__ = ["parse_callback"]
 
 TOLERANCE = 300  # seconds that a callback's time may be from now
 
-_STATUS = {"succeeded": "succeed"}  # the newer form's word
-
 
 def parse_callback(
     headers: Mapping[str, str],
@@ -104,7 +102,6 @@ def _key(secret: str) -> bytes:
 
 def _older(document: Mapping[str, Any]) -> dict[str, Any]:
     """The newer form of a callback in the words of the older."""
-    status = document.get("status")
     videos = [
         {**output, "id": output.get("id", "?")}
         for output in document.get("outputs") or []
@@ -114,7 +111,7 @@ def _older(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **document,
         "task_id": document.get("id"),
-        "task_status": _STATUS.get(status, status) if isinstance(status, str) else status,
+        "task_status": document.get("status"),
         "task_status_msg": document.get("message") or "",
         "task_info": {"external_task_id": document.get("external_id") or ""},
         "task_result": {"videos": videos},

@@ -1,0 +1,191 @@
+"""Replies that break HTTP itself, never end or come drop by drop: bytes from a bare socket."""
+
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from klingmask import kling
+from klingmask.kling import KlingClient, UnknownOutcomeError, download, transport
+
+OK = b"HTTP/1.1 200 OK\r\n"
+FOUND = b"HTTP/1.1 302 Found\r\n"
+REMOVAL = "Delete it from <<<video_1>>>"
+
+Answer = Callable[[socket.socket], None]
+
+
+@contextmanager
+def answering(answer: Answer) -> Iterator[str]:
+    """A server that reads a request and then does what it likes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def one(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.settimeout(5)
+            connection.recv(1 << 16)
+            answer(connection)
+
+    def serve() -> None:
+        while not ended.is_set():
+            with suppress(OSError):
+                connection, _ = listener.accept()
+                threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def says(content: bytes) -> Answer:
+    return lambda connection: connection.sendall(content)
+
+
+def drops(head: bytes, drop: bytes, pause: float = 0.05, count: int = 200) -> Answer:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        for _ in range(count):
+            connection.sendall(drop)
+            time.sleep(pause)
+
+    return answer
+
+
+BROKEN = {
+    "two lengths": OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n{}{}{}",
+    "a negative length": OK + b"Content-Length: -5\r\n\r\n{}",
+    "a length in words": OK + b"Content-Length: five\r\n\r\n{}",
+    "too many headers": OK + b"X: y\r\n" * 200 + b"\r\n{}",
+    "a long header": OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n{}",
+    "no status": b"HTTP/1.1 abc\r\n\r\n",
+    "another protocol": b"SSH-2.0-x\r\n",
+    "nothing": b"",
+    "status 999": b"HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\n{}",
+    "bad gzip": OK + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
+    "a bad chunk": OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "a cut chunk": OK + b"Transfer-Encoding: chunked\r\n\r\n50\r\n{}",
+    "no text": OK + b"\r\n\xff\xfe{\x00",
+    "a bad redirect": FOUND + b"Location: http://[::1\r\nContent-Length: 0\r\n\r\n",
+    "a port out of range": FOUND + b"Location: http://a:99999/\r\nContent-Length: 0\r\n\r\n",
+    "too deep": OK + b"\r\n" + b"[" * 200_000,
+    "a long number": OK + b'\r\n{"code": ' + b"1" * 5000 + b"}",
+    "no number": OK + b'\r\n{"code": NaN, "data": {}}',
+    "the last day": b"HTTP/1.1 429 X\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 -2359\r\n\r\n",
+    "half a date": b"HTTP/1.1 429 X\r\nRetry-After: 1 Jan\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_http_is_a_typed_error(name: str, make: Callable[..., KlingClient]) -> None:
+    with answering(says(BROKEN[name])) as url, make(base_url=url, retry_for=0.2) as client:
+        with pytest.raises(kling.KlingError):
+            client.list_tasks()
+        with pytest.raises(kling.KlingError) as caught:
+            client.create_task("s", "removal", REMOVAL)
+    refused = isinstance(caught.value, (kling.RateLimitError, kling.BadReplyError))
+    assert refused or isinstance(caught.value, UnknownOutcomeError)
+    if "HTTP/1.1 200" in BROKEN[name][:12].decode():
+        assert isinstance(caught.value, UnknownOutcomeError)
+
+
+DRIPPING = {
+    "a body": drops(OK + b"Content-Length: 100000\r\n\r\n", b" "),
+    "chunks": drops(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a redirect's body": drops(FOUND + b"Location: /x\r\nContent-Length: 100000\r\n\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize("name", DRIPPING)
+def test_a_reply_has_a_deadline(name: str, make: Callable[..., KlingClient]) -> None:
+    with (
+        answering(DRIPPING[name]) as url,
+        make(base_url=url, timeout=(0.3, 0.3), retry_for=0.1) as client,
+    ):
+        started = time.monotonic()
+        with pytest.raises((kling.RequestTimeoutError, kling.BadReplyError)):
+            client.list_tasks()
+        assert time.monotonic() - started < 3  # of the 10 that the server goes on for
+
+
+@pytest.mark.parametrize("head", [OK + b"\r\n", FOUND + b"Location: /x\r\n\r\n"])
+def test_a_reply_has_an_end(
+    head: bytes, make: Callable[..., KlingClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "MAX_REPLY", 1 << 20)
+    sent = 0
+
+    def answer(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(head)
+        for _ in range(1000):
+            connection.sendall(b" " * (1 << 20))
+            sent += 1
+
+    with (
+        answering(answer) as url,
+        make(base_url=url, retry_for=0.1) as client,
+        pytest.raises(kling.BadReplyError),
+    ):
+        client.list_tasks()
+    assert sent < 100  # what the sockets' buffers hold
+
+
+def test_a_download_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MAX_DOWNLOAD", 4 << 20)
+    monkeypatch.setattr(download, "MAX_FETCH", 4 << 20)
+    endless = drops(OK + b"\r\n", b"x" * (1 << 20), 0)
+    with answering(endless) as url:
+        with pytest.raises(kling.BadReplyError, match="more than 4194304 bytes"):
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+        with pytest.raises(kling.BadReplyError, match="more than 4194304 bytes"):
+            download.fetch(f"{url}/a.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_hardly_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "GRACE", 0.3)
+    slow = drops(OK + b"Content-Length: 100000\r\n\r\n", b"x")
+    with answering(slow) as url:
+        started = time.monotonic()
+        with pytest.raises(kling.RequestConnectionError, match=r"bytes in 0\.3 s"):
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", attempts=2)
+        assert time.monotonic() - started < 5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        FOUND + b"Location: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 206 Part\r\nContent-Range: bytes 0-2/9\r\nContent-Length: 3\r\n\r\nabc",
+        OK + b"Content-Length: 0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ],
+)
+def test_half_a_file_is_none(content: bytes, tmp_path: Path) -> None:
+    with answering(says(content)) as url:
+        with pytest.raises(kling.KlingError):
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", attempts=2)
+        if b"Length: 0" not in content:
+            with pytest.raises(kling.KlingError):
+                download.fetch(f"{url}/a.json", attempts=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_travel_between_processes() -> None:
+    error = UnknownOutcomeError("lost", "e1")
+    error.request_id = "r1"
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.external_task_id, again.request_id) == (str(error), "e1", "r1")
