@@ -81,25 +81,26 @@ def test_replies_are_typed_and_keep_what_is_unknown(client: KlingClient) -> None
     assert pickle.loads(pickle.dumps(done)) == done
 
 
-def test_pages(service: Service, client: KlingClient) -> None:
+def test_pages(service: Service, client: KlingClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(7):
         service.create({"external_task_id": f"e{i}"})
     assert [task.task_id for task in client.list_tasks(2, 3)] == ["task-4", "task-3", "task-2"]
     assert [task.task_id for task in client.iter_tasks(3)] == [f"task-{i}" for i in range(7, 0, -1)]
     tasks = client.iter_tasks(3)
-    first = next(tasks)
+    latest = next(tasks)
     service.create({"external_task_id": "late"})  # moves the others on to the next page
     rest = [task.task_id for task in tasks]
-    assert [first.task_id, *rest] == [f"task-{i}" for i in range(7, 0, -1)]
+    assert [latest.task_id, *rest] == [f"task-{i}" for i in range(7, 0, -1)]
     real = service.page
 
     def capped(request: Request) -> Any:
         request.query["pageSize"] = ["2"]
         return real(request)
 
-    service.page = capped  # type: ignore[method-assign]
+    monkeypatch.setattr(service, "page", capped)
     assert len(list(client.iter_tasks(500))) == 8  # pages that are never full
-    service.page = lambda request: real(service.requests[0])  # type: ignore[method-assign]
+    first = Request("GET", PREFIX, {"pageNum": ["1"], "pageSize": ["3"]}, {}, None)
+    monkeypatch.setattr(service, "page", lambda _: real(first))
     assert len(list(client.iter_tasks(3))) == 3  # the same page for ever
     for page, size in ((0, 1), (1001, 1), (1, 0), (1, 501), (True, 1)):
         with pytest.raises(kling.InvalidRequestError, match="goes from 1 to"):
