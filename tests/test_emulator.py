@@ -394,7 +394,13 @@ def test_a_real_video(tmp_path: Path) -> None:
         KlingClient(emulator.api_key, base_url=emulator.base_url) as client,
     ):
         edit = client.edit_video(video_url=emulator.url_of(clip))
-        x, y = 560, 420
-        selection = edit.add_selection(0, [edit.point(x, y)])
-        assert (x, y) in selection.union
-        assert 100 < selection.union.area < 720 * 1280 / 2
+        patched = km.Mask.from_bbox(edit.size, (465, 375, 240, 175))  # the dog: white and brown
+        clicks = [(530, 410), (600, 430), (640, 430)]
+        selection = edit.add_selection(0, [edit.point(x, y) for x, y in clicks])
+        assert all(click in selection.union for click in clicks)
+        assert selection.union.area > 8_000
+        assert (selection.union & patched).area > 0.95 * selection.union.area
+        edit.clear_selection()
+        shirt = edit.add_selection(0, [edit.point(310, 380)]).union  # and jeans, of one person
+        assert (shirt & km.Mask.from_bbox(edit.size, (210, 200, 240, 330))).area > 0.95 * shirt.area
+        assert shirt.area > 20_000

@@ -20,12 +20,18 @@ Picture = npt.NDArray[np.uint8]
 
 TOLERANCE = 14  # in L*, a* and b* as OpenCV scales them, from the clicked pixel
 SMALL_HOLE = 0.05  # share of a region that a hole may have to be filled
+EVEN = 0.01  # share of the frame from which on an evenly coloured region is taken for the object
+REACH = 0.25, 0.175  # of the shorter side, how far an object goes from one click, or several
+LOOK = 220  # pixels of the longer side, at which a patterned object is looked for
 MARGIN = 0.15  # around the filled region, in which GrabCut looks
 SMALL = 360  # pixels of the shorter side, about, at which things are followed
 
 
 def segment(picture: Picture, points: Sequence[tuple[float, float]]) -> Mask:
     """Select what is around the points.
+
+    An evenly coloured region, if each point is in one that is large enough;
+    otherwise what stands out from the surroundings.
 
     Parameters
     ----------
@@ -39,18 +45,76 @@ def segment(picture: Picture, points: Sequence[tuple[float, float]]) -> Mask:
     Mask
     """
     height, width = picture.shape[:2]
-    lab = cv2.cvtColor(cv2.medianBlur(picture, 3), cv2.COLOR_RGB2LAB)
-    filled = np.zeros((height + 2, width + 2), np.uint8)
+    lab = cv2.cvtColor(cv2.medianBlur(picture, 3), cv2.COLOR_RGB2LAB).astype(np.uint8)
     seeds = [(min(int(x * width), width - 1), min(int(y * height), height - 1)) for x, y in points]
-    for seed in seeds:
-        flags = 4 | (255 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
-        cv2.floodFill(lab, filled, seed, 0, (TOLERANCE,) * 3, (TOLERANCE,) * 3, flags)
-    inside = filled[1:-1, 1:-1] > 0
-    refined = _refined(picture, inside)
+    floods = [_flooded(lab, seed) for seed in seeds]
+    if all(flood.mean() >= EVEN for flood in floods):
+        inside = np.logical_or.reduce(floods)
+        chosen = _refined(picture, inside)
+    else:
+        inside = np.logical_or.reduce([f for f in floods if f.mean() < EVEN])
+        chosen = _standing_out(picture, seeds)
+        if chosen.sum() < inside.sum():
+            chosen = _refined(picture, inside)
     for x, y in seeds:  # GrabCut may disagree with a click; the click is right
-        if not refined[y, x]:
-            refined |= inside
-    return Mask.from_numpy(refined)
+        if not chosen[y, x]:
+            chosen |= inside
+    for seed in seeds:
+        if not chosen[seed[::-1]]:
+            cv2.circle(chosen.view(np.uint8), seed, 3, 1, -1)
+    return Mask.from_numpy(chosen)
+
+
+def _flooded(lab: Picture, seed: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The region around a pixel that has its colour."""
+    filled = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
+    flags = 4 | (255 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+    cv2.floodFill(lab, filled, seed, 0, (TOLERANCE,) * 3, (TOLERANCE,) * 3, flags)
+    inside: npt.NDArray[np.bool_] = filled[1:-1, 1:-1] > 0
+    return inside
+
+
+def _standing_out(picture: Picture, seeds: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
+    """What GrabCut tells from the rim of a window around the pixels, joined to them."""
+    height, width = picture.shape[:2]
+    reach = int(REACH[len(seeds) > 1] * min(height, width))
+    left, top = (max(0, min(values) - reach) for values in zip(*seeds, strict=True))
+    right = min(width, max(x for x, _ in seeds) + reach + 1)
+    bottom = min(height, max(y for _, y in seeds) + reach + 1)
+    part = picture[top:bottom, left:right]
+    scale = max(1.0, max(part.shape[:2]) / LOOK)
+    small = cv2.resize(
+        part, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA
+    )  # faster, and without the fine grain
+    rows, columns = small.shape[:2]
+    clicks = [
+        (min(int((x - left) / scale), columns - 1), min(int((y - top) / scale), rows - 1))
+        for x, y in seeds
+    ]
+    labels = np.full((rows, columns), cv2.GC_PR_BGD, np.uint8)
+    for click in clicks:
+        cv2.circle(labels, click, int(0.55 * reach / scale), cv2.GC_PR_FGD, -1)
+    rim = max(2, min(rows, columns) // 25)
+    labels[:rim] = labels[-rim:] = labels[:, :rim] = labels[:, -rim:] = cv2.GC_BGD
+    for click in clicks:
+        cv2.circle(labels, click, max(2, int(4 / scale)), cv2.GC_FGD, -1)
+    found_out = _grab_cut(np.asarray(small, np.uint8), labels, 6)
+    _, parts = cv2.connectedComponents(found_out.astype(np.uint8), connectivity=4)
+    found = np.asarray(parts)
+    kept = _filled(np.isin(found, [found[y, x] for x, y in clicks]) & (found > 0))
+    large = cv2.resize(kept.astype(np.float32), (right - left, bottom - top))
+    chosen = np.zeros((height, width), bool)
+    chosen[top:bottom, left:right] = large > 0.5
+    return _refined(picture, chosen)
+
+
+def _grab_cut(picture: Picture, labels: Picture, rounds: int) -> npt.NDArray[np.bool_]:
+    """What GrabCut makes of the labels: whether a pixel is foreground."""
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    whole = (0, 0, picture.shape[1], picture.shape[0])  # not looked at: the labels say it all
+    cv2.setRNGSeed(0)  # the same picture gives the same mask
+    cv2.grabCut(picture, labels, whole, background, foreground, rounds, cv2.GC_INIT_WITH_MASK)
+    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
 
 
 def _refined(picture: Picture, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -69,12 +133,8 @@ def _refined(picture: Picture, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.
     labels[region] = cv2.GC_PR_FGD
     labels[core] = cv2.GC_FGD
     part = np.ascontiguousarray(picture[rows, columns])
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    whole = (0, 0, part.shape[1], part.shape[0])  # not looked at: the labels say it all
-    cv2.setRNGSeed(0)  # the same picture gives the same mask
-    cv2.grabCut(part, labels, whole, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
     refined = np.zeros_like(inside)
-    refined[rows, columns] = _filled((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
+    refined[rows, columns] = _filled(_grab_cut(part, labels, 2))
     return refined
 
 
