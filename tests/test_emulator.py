@@ -237,6 +237,30 @@ def test_both_sign_ins(emulator: Emulator) -> None:
         assert post(emulator, "", {}, header) == (401, code)
 
 
+def test_clocks_that_disagree(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little is forgiven; more is said to be about the clock, after one new token."""
+    seen: list[str] = []
+    sign_in = emulator.service.sign_in
+
+    def seen_and_judged(header: str) -> None:
+        seen.append(header)
+        sign_in(header)
+
+    monkeypatch.setattr(emulator.service, "sign_in", seen_and_judged)
+    access, secret, url = emulator.access_key, emulator.secret_key, emulator.base_url
+    for offset, code in ((-3, 0), (600, 0), (-60, 1003), (2000, 1004)):
+        emulator.service.offset = offset
+        seen.clear()
+        with KlingClient(access_key=access, secret_key=secret, base_url=url) as client:
+            if not code:
+                assert client.list_tasks() == []
+                continue
+            with pytest.raises(kling.AuthenticationError, match="this clock") as caught:
+                client.list_tasks()
+        assert caught.value.code == code
+        assert len(seen) == 2
+
+
 def test_planned_faults(emulator: Emulator, client: KlingClient) -> None:
     emulator.plan(
         "list-tasks", Fault(429, 1302, retry_after="0"), Fault(reset="after"), Fault(cut=True)
