@@ -15,32 +15,36 @@ uint64_t km_area(const km_mask *mask)
     return area;
 }
 
+/* As rows_of in simd.h, with no limit to the runs. */
+static void find_rows(km_rows *rows)
+{
+    const uint32_t *runs = rows->runs, *runs_end = runs + 2 * rows->pairs;
+    uint64_t end = 0;
+    for (; runs < runs_end && end <= rows->height; runs += 2) {
+        uint64_t row = end + runs[0];
+        if (row >= rows->height) {
+            row -= rows->height; /* nearly always enough */
+            if (row >= rows->height)
+                row %= rows->height;
+        }
+        end = row + runs[1];
+        rows->top = row < rows->top ? row : rows->top;
+        rows->bottom = end > rows->bottom ? end : rows->bottom;
+    }
+}
+
 km_box km_bounds(const km_mask *mask)
 {
-    uint32_t height = mask->height, left, right;
-    if (mask->n_runs < 2)
+    uint32_t left, right;
+    km_rows rows = {mask->runs, mask->n_runs / 2, mask->height, mask->height, 0};
+    if (rows.pairs == 0)
         return (km_box){0, 0, 0, 0};
     km_columns(mask, &left, &right);
-    uint64_t row = mask->runs[0] % height, top = height, bottom = 0;
-    for (size_t i = 1;; i += 2) {
-        uint64_t end = row + mask->runs[i];
-        if (end > height) { /* into the next column: there is no more to learn */
-            top = 0;
-            bottom = height;
-            break;
-        }
-        top = row < top ? row : top;
-        bottom = end > bottom ? end : bottom;
-        if (i + 2 >= mask->n_runs)
-            break;
-        row = end + mask->runs[i + 1];
-        if (row >= height) {
-            row -= height; /* nearly always enough */
-            if (row >= height)
-                row %= height;
-        }
-    }
-    return (km_box){left, (uint32_t)top, right - left, (uint32_t)(bottom - top)};
+    bool vectors = km_simd.rows_of && km_pixels(mask) < UINT64_C(1) << 31;
+    (vectors ? km_simd.rows_of : find_rows)(&rows);
+    if (rows.bottom > mask->height) /* into the next column, so the rows are all there */
+        rows = (km_rows){.top = 0, .bottom = mask->height};
+    return (km_box){left, (uint32_t)rows.top, right - left, (uint32_t)(rows.bottom - rows.top)};
 }
 
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)

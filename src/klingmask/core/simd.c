@@ -254,10 +254,24 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 
 /* Reading code by code is in counts.c. */
 #define SCALAR                                                                                     \
-    {"scalar", scan_rows_scalar,   scan_line_scalar, paint_scalar, fill_scalar,                    \
+    {"scalar", scan_rows_scalar,   scan_line_scalar, paint_scalar, fill_scalar,        NULL,       \
      NULL,     write_codes_scalar, blend_scalar,     stamp_scalar, count_shared_scalar}
 
 enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
+
+/* Division of numbers below 2**31 by a height: number * factor >> shift. The factor is
+ * 2**shift / height, rounded up; as shift = 31 + log2 of the height, also rounded up, it
+ * has 32 bits, and what the rounding adds to a quotient is less than 1 / height. */
+typedef struct {
+    uint64_t factor;
+    int shift;
+} divisor;
+
+static inline divisor divisor_of(uint32_t height)
+{
+    int shift = 31 + (height > 1 ? (int)km_bit_length(height - 1) : 0);
+    return (divisor){((UINT64_C(1) << shift) - 1) / height + 1, shift};
+}
 
 #if X86
 
@@ -522,6 +536,53 @@ AVX2 static void fill_avx2(const uint32_t *runs, size_t n_runs, uint8_t value, u
     }
 }
 
+/* Four pairs at a time, each in 64 bits: where its foreground starts, modulo the height,
+ * is its first row. */
+AVX2 static void rows_of_avx2(km_rows *rows)
+{
+    enum { LANES = 4 };
+    const __m256i none = _mm256_setzero_si256(), low = _mm256_set1_epi64x(UINT32_MAX);
+    const __m256i height = _mm256_set1_epi64x(rows->height);
+    divisor by = divisor_of(rows->height);
+    const __m256i factor = _mm256_set1_epi64x((int64_t)by.factor);
+    const __m128i shift = _mm_cvtsi32_si128(by.shift);
+    __m256i done = none, top = low, bottom = none;
+    for (size_t i = 0; i < rows->pairs; i += LANES) {
+        __m256i some = low; /* of those that are there */
+        __m256i pairs;
+        if (rows->pairs - i >= LANES) {
+            pairs = _mm256_loadu_si256((const __m256i *)(rows->runs + 2 * i));
+        } else {
+            some = _mm256_cmpgt_epi64(_mm256_set1_epi64x((int64_t)(rows->pairs - i)),
+                                      _mm256_setr_epi64x(0, 1, 2, 3));
+            pairs = _mm256_maskload_epi64((const long long *)(rows->runs + 2 * i), some);
+        }
+        __m256i lengths = _mm256_srli_epi64(pairs, 32);
+        __m256i sums = _mm256_add_epi64(_mm256_and_si256(pairs, low), lengths);
+        sums = _mm256_add_epi64(sums, _mm256_slli_si256(sums, 8));
+        __m256i half = _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(1, 1, 1, 1));
+        sums = _mm256_add_epi64(sums, _mm256_blend_epi32(none, half, 0xf0));
+        __m256i starts = _mm256_sub_epi64(_mm256_add_epi64(done, sums), lengths);
+        done = _mm256_add_epi64(done, _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 3, 3, 3)));
+        __m256i columns = _mm256_srl_epi64(_mm256_mul_epu32(starts, factor), shift);
+        __m256i first = _mm256_sub_epi64(starts, _mm256_mul_epu32(columns, height));
+        top = _mm256_min_epu32(top, _mm256_blendv_epi8(low, first, some));
+        __m256i end = _mm256_and_si256(_mm256_add_epi64(first, lengths), some);
+        bottom = _mm256_max_epu32(bottom, end);
+        if (_mm256_movemask_epi8(_mm256_cmpgt_epi64(end, height)))
+            break;
+    }
+    uint64_t tops[LANES], bottoms[LANES];
+    _mm256_storeu_si256((__m256i *)tops, top);
+    _mm256_storeu_si256((__m256i *)bottoms, bottom);
+    rows->top = tops[0];
+    rows->bottom = bottoms[0];
+    for (unsigned i = 1; i < LANES; i++) {
+        rows->top = tops[i] < rows->top ? tops[i] : rows->top;
+        rows->bottom = bottoms[i] > rows->bottom ? bottoms[i] : rows->bottom;
+    }
+}
+
 AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, size_t n)
 {
     /* The bits of a nibble, looked up 32 nibbles at a time. */
@@ -584,8 +645,8 @@ AVX2 static void stamp_avx2(const uint64_t *bits, size_t n, const uint8_t *color
 }
 
 static const km_kernels avx2 = {
-    "avx2",          scan_rows_avx2,   scan_line_avx2, paint_avx2, fill_avx2,
-    read_codes_avx2, write_codes_avx2, blend_avx2,     stamp_avx2, count_shared_avx2,
+    "avx2",       scan_rows_avx2,   scan_line_avx2, paint_avx2, fill_avx2,         read_codes_avx2,
+    rows_of_avx2, write_codes_avx2, blend_avx2,     stamp_avx2, count_shared_avx2,
 };
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
@@ -779,6 +840,38 @@ AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t valu
     }
 }
 
+AVX512 static void rows_of_avx512(km_rows *rows)
+{
+    enum { LANES = 8 };
+    const __m512i low = _mm512_set1_epi64(UINT32_MAX), last = _mm512_set1_epi64(LANES - 1);
+    const __m512i height = _mm512_set1_epi64(rows->height), none = _mm512_setzero_si512();
+    divisor by = divisor_of(rows->height);
+    const __m512i factor = _mm512_set1_epi64((int64_t)by.factor);
+    const __m128i shift = _mm_cvtsi32_si128(by.shift);
+    __m512i done = none, top = low, bottom = none;
+    for (size_t i = 0; i < rows->pairs; i += LANES) {
+        size_t left = rows->pairs - i;
+        __mmask8 some = (__mmask8)_bzhi_u32(0xff, left < LANES ? (unsigned)left : LANES);
+        __m512i pairs = _mm512_maskz_loadu_epi64(some, rows->runs + 2 * i);
+        __m512i lengths = _mm512_srli_epi64(pairs, 32);
+        __m512i sums = _mm512_add_epi64(_mm512_and_si512(pairs, low), lengths);
+        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 7));
+        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 6));
+        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 4));
+        __m512i starts = _mm512_sub_epi64(_mm512_add_epi64(done, sums), lengths);
+        done = _mm512_add_epi64(done, _mm512_permutexvar_epi64(last, sums));
+        __m512i columns = _mm512_srl_epi64(_mm512_mul_epu32(starts, factor), shift);
+        __m512i first = _mm512_sub_epi64(starts, _mm512_mul_epu32(columns, height));
+        __m512i end = _mm512_add_epi64(first, lengths);
+        top = _mm512_mask_min_epu64(top, some, top, first);
+        bottom = _mm512_mask_max_epu64(bottom, some, bottom, end);
+        if (_mm512_mask_cmpgt_epu64_mask(some, end, height))
+            break;
+    }
+    rows->top = (uint64_t)_mm512_reduce_min_epu64(top);
+    rows->bottom = (uint64_t)_mm512_reduce_max_epu64(bottom);
+}
+
 AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b, size_t n)
 {
     __m512i sum = _mm512_setzero_si512();
@@ -858,8 +951,9 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
 }
 
 static const km_kernels avx512 = {
-    "avx512",          scan_rows_avx512,   scan_line_avx512, paint_avx512, fill_avx512,
-    read_codes_avx512, write_codes_avx512, blend_avx512,     stamp_avx512, count_shared_avx512,
+    "avx512",     scan_rows_avx512,  scan_line_avx512,    paint_avx512,
+    fill_avx512,  read_codes_avx512, rows_of_avx512,      write_codes_avx512,
+    blend_avx512, stamp_avx512,      count_shared_avx512,
 };
 
 static bool has_avx2(void)

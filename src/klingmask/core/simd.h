@@ -14,6 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The rows that foreground takes up, gathered from run to run. */
+typedef struct {
+    const uint32_t *runs; /* background and foreground in turn */
+    size_t pairs;         /* of the two */
+    uint32_t height;      /* runs add up to less than 2**31 */
+    uint64_t top, bottom; /* the first row, and the one after the last; over the height
+                             if some foreground goes on into the next column */
+} km_rows;
+
 /* Where pixels change: 64 of them, those from column 64 * word on in row `row`. */
 typedef struct {
     uint64_t bits;
@@ -70,6 +79,10 @@ typedef struct {
      * last code or two. Sets `odd` if a character or a code is not well-formed,
      * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
     void (*read_codes)(km_codes *codes);
+
+    /* Finds the rows of foreground, of one pair at least. It may stop at the first run
+     * that goes on into the next column. NULL if there is no vector for it. */
+    void (*rows_of)(km_rows *rows);
 
     /* Writes the codes of n runs as differences to the run two before, and returns
      * where they end; 64 characters more may be written. */
