@@ -121,7 +121,17 @@ static uint64_t intersection_area(const km_mask *a, const km_mask *b)
 
 /* The bits of a mask cover its box, 64 rows of the image a word: band after
  * band, in each a word for every column. So the same word of two masks is the
- * same piece of the image, and the words of one band lie side by side. */
+ * same piece of the image, and the words of one band lie side by side: from a
+ * column that is a multiple of KM_BLOCK to another, at an address that is one of
+ * so many words, so that vectors of two masks meet without being cut. */
+static km_box on_grid(km_box box)
+{
+    uint64_t end = ((uint64_t)box.x + box.width + KM_BLOCK - 1) / KM_BLOCK * KM_BLOCK;
+    box.x -= box.x % KM_BLOCK;
+    box.width = (uint32_t)(end - box.x);
+    return box;
+}
+
 static uint32_t first_band(km_box box)
 {
     return box.y / KM_WORD;
@@ -141,17 +151,18 @@ static uint64_t bits_of_box(km_box box)
  * multiple of its runs. */
 static bool bits_are_worth_it(const km_mask *mask, km_box box, size_t others)
 {
-    return others >= 4 && box.width > 0 && bits_of_box(box) <= 16 * (uint64_t)mask->n_runs;
+    return others >= 4 && box.width > 0 && box.x < UINT32_MAX - box.width - KM_BLOCK &&
+           bits_of_box(box) <= 16 * (uint64_t)mask->n_runs;
 }
 
 size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes)
 {
-    size_t words = 0;
+    size_t words = KM_BLOCK - 1; /* to align the first */
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
         bool worth_it = bits_are_worth_it(&masks[i], box, others);
         shapes[i] = (km_shape){&masks[i], km_area(&masks[i]), box, worth_it, NULL};
-        words += worth_it ? (size_t)bits_of_box(box) : 0;
+        words += worth_it ? (size_t)bits_of_box(on_grid(box)) : 0;
     }
     return words;
 }
@@ -190,12 +201,14 @@ static void set_bits(const km_mask *mask, km_box box, uint64_t *bits)
 
 void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch)
 {
+    scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_BLOCK;
     for (size_t i = 0; i < n; i++) {
         if (!shapes[i].worth_bits)
             continue;
-        size_t words = (size_t)bits_of_box(shapes[i].box);
+        km_box grid = on_grid(shapes[i].box);
+        size_t words = (size_t)bits_of_box(grid);
         memset(scratch, 0, words * sizeof *scratch);
-        set_bits(shapes[i].mask, shapes[i].box, scratch);
+        set_bits(shapes[i].mask, grid, scratch);
         shapes[i].bits = scratch;
         scratch += words;
     }
@@ -203,17 +216,22 @@ void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch)
 
 static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
 {
-    km_box p = a->box, q = b->box;
+    km_box p = on_grid(a->box), q = on_grid(b->box);
     uint32_t left = p.x > q.x ? p.x : q.x;
     uint32_t right = p.x + p.width < q.x + q.width ? p.x + p.width : q.x + q.width;
     uint32_t first = first_band(p) > first_band(q) ? first_band(p) : first_band(q);
     uint32_t end = bands_end(p) < bands_end(q) ? bands_end(p) : bands_end(q);
-    uint64_t count = 0;
-    for (uint32_t band = first; band < end; band++)
-        count += km_simd.count_shared(
-            a->bits + (size_t)(band - first_band(p)) * p.width + (left - p.x),
-            b->bits + (size_t)(band - first_band(q)) * q.width + (left - q.x), right - left);
-    return count;
+    if (first >= end)
+        return 0;
+    km_block block = {
+        .a = a->bits + (size_t)(first - first_band(p)) * p.width + (left - p.x),
+        .b = b->bits + (size_t)(first - first_band(q)) * q.width + (left - q.x),
+        .width_a = p.width,
+        .width_b = q.width,
+        .columns = right - left,
+        .bands = end - first,
+    };
+    return km_simd.count_shared(&block);
 }
 
 void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)

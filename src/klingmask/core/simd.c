@@ -237,11 +237,13 @@ static void stamp_scalar(const uint64_t *bits, size_t n, const uint8_t *color, u
     stamp_from(bits, 0, n, color, pixels);
 }
 
-static uint64_t count_shared_scalar(const uint64_t *a, const uint64_t *b, size_t n)
+static uint64_t count_shared_scalar(const km_block *block)
 {
     uint64_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += km_count_ones(a[i] & b[i]);
+    const uint64_t *a = block->a, *b = block->b;
+    for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b)
+        for (size_t i = 0; i < block->columns; i++)
+            count += km_count_ones(a[i] & b[i]);
     return count;
 }
 
@@ -583,28 +585,28 @@ AVX2 static void rows_of_avx2(km_rows *rows)
     }
 }
 
-AVX2 static uint64_t count_shared_avx2(const uint64_t *a, const uint64_t *b, size_t n)
+AVX2 static uint64_t count_shared_avx2(const km_block *block)
 {
     /* The bits of a nibble, looked up 32 nibbles at a time. */
     const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
                                           2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     const __m256i nibble = _mm256_set1_epi8(0xf);
     __m256i sum = _mm256_setzero_si256();
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        __m256i both = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(a + i)),
-                                        _mm256_loadu_si256((const __m256i *)(b + i)));
-        __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
-        __m256i high =
-            _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
-        sum = _mm256_add_epi64(sum,
-                               _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+    uint64_t sums[4];
+    const uint64_t *a = block->a, *b = block->b;
+    for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b) {
+        for (size_t i = 0; i < block->columns; i += 4) {
+            __m256i both = _mm256_and_si256(_mm256_load_si256((const __m256i *)(a + i)),
+                                            _mm256_load_si256((const __m256i *)(b + i)));
+            __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
+            __m256i high =
+                _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
+            sum = _mm256_add_epi64(
+                sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+        }
     }
-    uint64_t sums[4], count = 0;
     _mm256_storeu_si256((__m256i *)sums, sum);
-    for (; i < n; i++)
-        count += (uint64_t)_mm_popcnt_u64(a[i] & b[i]);
-    return count + sums[0] + sums[1] + sums[2] + sums[3];
+    return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
 AVX2 static inline void tint_span_avx2(const km_tint *tint, uint8_t *pixels, size_t n)
@@ -872,19 +874,15 @@ AVX512 static void rows_of_avx512(km_rows *rows)
     rows->bottom = (uint64_t)_mm512_reduce_max_epu64(bottom);
 }
 
-AVX512 static uint64_t count_shared_avx512(const uint64_t *a, const uint64_t *b, size_t n)
+AVX512 static uint64_t count_shared_avx512(const km_block *block)
 {
     __m512i sum = _mm512_setzero_si512();
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        __m512i both = _mm512_and_si512(_mm512_loadu_si512(a + i), _mm512_loadu_si512(b + i));
-        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
-    }
-    if (i < n) {
-        __mmask8 rest = (__mmask8)_bzhi_u32(0xff, (unsigned)(n - i));
-        __m512i both = _mm512_and_si512(_mm512_maskz_loadu_epi64(rest, a + i),
-                                        _mm512_maskz_loadu_epi64(rest, b + i));
-        sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+    const uint64_t *a = block->a, *b = block->b;
+    for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b) {
+        for (size_t i = 0; i < block->columns; i += KM_BLOCK) {
+            __m512i both = _mm512_and_si512(_mm512_load_si512(a + i), _mm512_load_si512(b + i));
+            sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
+        }
     }
     return (uint64_t)_mm512_reduce_add_epi64(sum);
 }

@@ -50,6 +50,15 @@ typedef struct {
     uint16_t keep;
 } km_tint;
 
+/* Pieces of two strings of bits: words side by side, band after band. Addresses, widths
+ * and columns are multiples of KM_BLOCK words. */
+enum { KM_BLOCK = 8 };
+typedef struct {
+    const uint64_t *a, *b;
+    size_t width_a, width_b; /* words from one band to the next */
+    size_t columns, bands;
+} km_block;
+
 typedef struct {
     const char *name;
 
@@ -96,8 +105,8 @@ typedef struct {
     /* Writes n pixels of 4 bytes: the color where the bit is set, else 0. */
     void (*stamp)(const uint64_t *bits, size_t n, const uint8_t *color, uint8_t *pixels);
 
-    /* Bits set in both of two strings of n words. */
-    uint64_t (*count_shared)(const uint64_t *a, const uint64_t *b, size_t n);
+    /* Bits set in both. */
+    uint64_t (*count_shared)(const km_block *block);
 } km_kernels;
 
 extern km_kernels km_simd;
