@@ -22,7 +22,11 @@ demo: $(VENV)/demo.stamp
 
 test: lint types core-test
 	for level in scalar avx2; do \
-		KLINGMASK_SIMD=$$level $(RUN)/python -c "import klingmask" 2>/dev/null || continue; \
+		lacks="$$(KLINGMASK_SIMD=$$level $(RUN)/python -c 'import klingmask' 2>&1)" || \
+			case "$$lacks" in \
+				*"not on this machine"*) echo "$$level: not on this machine"; continue;; \
+				*) echo "$$lacks"; exit 1;; \
+			esac; \
 		KLINGMASK_SIMD=$$level $(RUN)/python -m pytest --quiet $(CODEC_TESTS) || exit 1; \
 	done
 	$(RUN)/python -m pytest

@@ -78,6 +78,11 @@ class Rlemasklib:
     def area_bbox(self, rles: Rles) -> Any:
         return self.module.area(rles), self.module.to_bbox(rles)
 
+    def columns(self, rles: Rles) -> Any:
+        masks = [self.Mask.from_dict(rle) for rle in rles]
+        areas = np.array([mask.area() for mask in masks])
+        return areas, np.array([mask.bbox() for mask in masks])
+
     def iou(self, a: Rles, b: Rles) -> Any:
         return self.Mask.iou_matrix(
             [self.Mask.from_dict(rle) for rle in a], [self.Mask.from_dict(rle) for rle in b]
@@ -108,8 +113,7 @@ class Supervision:
 
     def overlay(self, image: Any, _: Any, masks: Any, colors: Any, opacity: float) -> Any:
         sv = self.sv
-        key = id(masks)
-        if getattr(self, "key", None) != key:  # the detections are at hand, as ours are
+        if getattr(self, "masks", None) is not masks:  # the detections are at hand, as ours are
             boxes = sv.mask_to_xyxy(masks)
             kept = masks
             if self.compact:
@@ -117,7 +121,7 @@ class Supervision:
             self.detections = sv.Detections(boxes, kept, class_id=np.arange(len(masks)))
             palette = sv.ColorPalette([sv.Color(*color[::-1]) for color in colors])  # it is BGR
             self.annotator = sv.MaskAnnotator(palette, opacity)
-            self.key = key
+            self.masks = masks
         return self.annotator.annotate(image, self.detections)
 
 
@@ -133,23 +137,26 @@ class OpenCV:
 
     def __init__(self, module: Any) -> None:
         self.cv2 = module
-        self.key: int | None = None
+        self.prepared: tuple[Any, list[Any]] = (None, [])
 
     def overlay(self, image: Any, _: Any, masks: Any, colors: Any, opacity: float) -> Any:
-        if self.key != id(masks):
-            self.boxes = [self.cv2.boundingRect(mask.view(np.uint8)) for mask in masks]
-            self.key = id(masks)
-        for mask, color, (x, y, w, h) in zip(masks, colors, self.boxes, strict=True):
-            part = image[y : y + h, x : x + w]
-            tint = np.full(part.shape, color, np.uint8)
-            mixed = self.cv2.addWeighted(tint, opacity, part, 1 - opacity, 0)
-            self.cv2.copyTo(mixed, mask[y : y + h, x : x + w].view(np.uint8), part)
+        if self.prepared[0] is not masks:  # boxes, tints and crops are at hand, as our runs are
+            ready = []
+            for mask, color in zip(masks, colors, strict=True):
+                x, y, w, h = self.cv2.boundingRect(mask.view(np.uint8))
+                crop = np.ascontiguousarray(mask[y : y + h, x : x + w]).view(np.uint8)
+                tint = np.full((h, w, 3), color, np.uint8)
+                ready.append((np.s_[y : y + h, x : x + w], crop, tint))
+            self.prepared = masks, ready
+        for box, crop, tint in self.prepared[1]:
+            part = image[box]
+            self.cv2.copyTo(self.cv2.addWeighted(tint, opacity, part, 1 - opacity, 0), crop, part)
         return image
 
     def layer(self, _: Any, mask: Any, color: Any) -> Any:
-        layer = np.zeros((*mask.shape, 4), np.uint8)
-        self.cv2.copyTo(np.full_like(layer, color), mask.view(np.uint8), layer)
-        return layer
+        """Pixels as numbers of 32 bits: a set one times the color."""
+        whole = np.array(color, np.uint8).view(np.uint32)
+        return np.multiply(mask, whole, dtype=np.uint32).view(np.uint8).reshape(*mask.shape, 4)
 
 
 class Klingmask:

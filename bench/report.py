@@ -164,13 +164,13 @@ def import_time() -> float:
 def markdown(rows: list[dict[str, Any]], threads: dict[str, float], imports: float) -> str:
     """The README's table."""
     lines = [
-        "| operation | to the fastest peer | worst corpus | to the floor | fastest peers |",
+        "| operation | speed to fastest peer | worst corpus | time to floor | fastest peers |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
         floor = f"{row['to_floor']:.1f} x" if row["to_floor"] else ""
         lines.append(
-            f"| {row['operation']} | {row['mean']:.1f} x faster "
+            f"| {row['operation']} | {row['mean']:.1f} x "
             f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {floor} "
             f"| {', '.join(row['fastest_peers'])} |"
         )

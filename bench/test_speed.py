@@ -194,8 +194,10 @@ def _prepare(operation: str, corpus: str) -> tuple[Work, Any]:
 
 
 def _function(peer: str, work: Work) -> Callable[..., Any]:
-    """Peers answer `columns` with their area and bbox."""
-    method = work.method if peer == OURS or work.method != "columns" else "area_bbox"
+    """A peer that has no masks of its own answers `columns` with its area and bbox."""
+    method = work.method
+    if method == "columns" and not hasattr(PEERS[peer], method):
+        method = "area_bbox"
     function: Callable[..., Any] = getattr(PEERS[peer], method)
     return function
 

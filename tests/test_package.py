@@ -57,5 +57,7 @@ def test_the_sdist_holds_all_that_is_needed_to_test(packages: Path) -> None:
         text=True,
         check=False,
     ).stdout.split()
+    if not tracked:
+        pytest.skip("needs a git checkout")
     assert set(tracked) <= names
     assert not any(name.endswith((".so", ".pyc", "_rle.c")) for name in names)
