@@ -258,3 +258,13 @@ def test_transforms_that_cannot_be(
 ) -> None:
     with pytest.raises(error, match=reason):
         call(km.Mask.zeros((3, 4)))
+
+
+def test_what_new_alone_makes_is_harmless() -> None:
+    """copyreg's way around every constructor: an empty mask of no size, not a crash."""
+    mask, masks = km.Mask.__new__(km.Mask), km.MaskArray.__new__(km.MaskArray)
+    assert mask == km.Mask.zeros((0, 0))
+    assert (mask | mask, mask & ~mask, mask.area, mask.bbox) == (mask, mask, 0, (0, 0, 0, 0))
+    assert (mask.counts, mask.runs.tolist(), mask.to_numpy().shape) == ("0", [0], (0, 0))
+    assert (mask.iou(mask), mask.centroid, mask.crop((0, 0, 0, 0))) == (0.0, (0.0, 0.0), mask)
+    assert (len(masks), masks.area.tolist(), masks.bbox.shape) == (0, [], (0, 4))

@@ -296,7 +296,7 @@ cdef object _other_integer(object value, str name):
 
 
 cdef object _too_large(object h, object w):
-    return RLEError(f"size ({h}, {w}) has {h * w} pixels; the format ends at 2**32 - 1")
+    return RLEError(f"size ({h}, {w}) has {int(h) * int(w)} pixels; the format ends at 2**32 - 1")
 
 
 cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
@@ -873,6 +873,9 @@ def _blend(cnp.ndarray pixels not None, list layers not None):
         PyMem_RawFree(items)
 
 
+cdef uint32_t _NO_RUN = 0
+
+
 @cython.final
 cdef class Mask:
     """One binary mask, kept as run lengths: an immutable value.
@@ -885,6 +888,10 @@ cdef class Mask:
 
     cdef km_mask c
     cdef _Memory memory
+
+    def __cinit__(self):
+        self.c.runs = &_NO_RUN  # safe even if Mask.__new__ is called alone
+        self.c.n_runs = 1
 
     def __init__(self):
         raise TypeError("a Mask is made by Mask.from_rle, from_numpy, from_bbox, from_png or zeros")
@@ -1158,8 +1165,7 @@ cdef class Mask:
     def resize(self, height, width):
         """The mask on a grid of another size, by nearest neighbour.
 
-        Pixel (x, y) of the result shows pixel (x * w // width, y * h // height),
-        as OpenCV's INTER_NEAREST does.
+        Pixel (x, y) of the result shows pixel (x * w // width, y * h // height).
 
         Parameters
         ----------
