@@ -18,8 +18,9 @@ import klingmask as km
 from klingmask import kling
 from klingmask.kling import KlingClient, checks, prompts
 from klingmask.kling.auth import TokenKeys
+from klingmask.kling.download import download
 from tests.conftest import shared_file
-from tests.kling.server import PREFIX, Fault, Request, Service, mask_at, png
+from tests.kling.server import PREFIX, Fault, Request, Service, mask_at, png, running
 
 POINT = (0.7738498789346246, 0.297142857142857)
 REMOVAL = "Delete the chick from <<<video_1>>>"
@@ -261,6 +262,46 @@ def test_the_png_settles_the_size(service: Service, client: KlingClient) -> None
         body = {"code": 0, "data": {"res": {"rle_mask_list": [entry]}}}
         service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
         assert client.add_selection("s", 0, [POINT]).union == expected
+
+
+def test_a_proxy_sees_nothing_of_this_machine(
+    service: Service, client: KlingClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Plain http is allowed to it because it stays here."""
+    with running() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.base_url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert client.list_tasks() == []
+        download(f"{service.cdn_url}/result.mp4", tmp_path / "a.mp4")
+        assert proxy.requests == proxy.cdn_requests == []
+    assert len(service.requests) == 1
+
+
+ENDPOINTS: dict[str, Callable[[KlingClient], object]] = {
+    "/init-selection": lambda client: client.init_selection(video_id="v"),
+    "/add-selection": lambda client: client.add_selection("session-1", 0, [POINT]),
+    "/delete-selection": lambda client: client.delete_selection("session-1", 0, [POINT]),
+}
+
+
+@pytest.mark.parametrize("fault", [Fault(reset="after"), Fault(500, 5000, works=True)], ids=str)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_what_may_have_been_done_is_not_done_again(
+    service: Service, client: KlingClient, endpoint: str, fault: Fault
+) -> None:
+    client.init_selection(video_id="v")
+    client.add_selection("session-1", 0, [POINT])
+    sent = len(service.requests)
+    service.faults[endpoint].append(fault)
+    with pytest.raises(kling.KlingError):
+        ENDPOINTS[endpoint](client)
+    assert len(service.requests) == sent + 1
+    service.faults[endpoint] += [Fault(503, 5001), Fault(429, 1302)]  # certainly not done
+    if endpoint != "/delete-selection":
+        ENDPOINTS[endpoint](client)
+        assert len(service.requests) == sent + 4
 
 
 def test_numbers_may_come_as_text(service: Service, client: KlingClient) -> None:

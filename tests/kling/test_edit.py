@@ -1,5 +1,6 @@
 """The edit as a whole: paying once, sessions, previews, waiting, downloads, callbacks."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tenacity
+from hypothesis import given
+from hypothesis import strategies as st
 
 import klingmask as km
 from klingmask import kling
@@ -21,6 +24,14 @@ from klingmask.kling.tracking import read_tracking
 from tests.kling.server import SIZE, Fault, Service, mask_at
 
 REMOVAL = "Delete the chick from <<<video_1>>>"
+
+# The words of the shapes that are read, for documents that nearly have one.
+WORDS = [
+    *("frame_index", "rle_mask_list", "rle_mask", "object_id", "size", "counts", "masklet"),
+    *("masklet_id", "annotations", "segmentation", "video_frame_count", "0", "1", "task_id"),
+    *("task_status", "task_result", "videos", "url", "task_info", "outputs", "id", "status"),
+    *("billing", "created_at"),
+]
 
 
 # ---- paying once ----
@@ -104,6 +115,39 @@ def test_an_unknown_outcome_is_said(service: Service, make: Callable[..., KlingC
     service.faults.clear()
     with make() as client:
         assert client.get_task(external_task_id="mine").task_id == "task-1"
+
+
+BENT: list[tuple[dict[str, str], bytes]] = [
+    ({"webhook-id": "a", "webhook-timestamp": "1" * 5000, "webhook-signature": "v1,x"}, b"{}"),
+    ({"webhook-id": "\ud800", "webhook-timestamp": "1", "webhook-signature": "v1,\ud800"}, b"{}"),
+]
+
+
+@pytest.mark.parametrize(("headers", "body"), BENT, ids=["digits", "surrogates"])
+def test_bent_callbacks_are_refused(headers: dict[str, str], body: bytes) -> None:
+    with pytest.raises(kling.AuthenticationError):
+        parse_callback(headers, body, "whsec_AAAA", now=1.0)
+    videos = b'{"task_id": "t", "task_status": "succeed", "task_result": {"videos": ["x"]}}'
+    with pytest.raises(kling.BadReplyError, match="a video of the task"):
+        parse_callback({}, videos, None)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(document=JSON)
+def test_any_json_is_tracking_or_a_typed_error(document: Any) -> None:
+    content = json.dumps(document).encode()
+    with contextlib.suppress(kling.BadReplyError):
+        read_tracking(content)
+    with contextlib.suppress(kling.BadReplyError):
+        parse_callback({}, content, None)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +260,43 @@ def test_a_session_knows_its_points(edit: EditSession, service: Service) -> None
     with pytest.raises(kling.InvalidRequestError):
         edit.add_selection(0, [(0.5, 0.5)])
     assert edit.points == {}  # what was refused is not remembered
+
+
+LOST = [Fault(reset="before"), Fault(reset="after"), Fault(500, 5000, works=True), Fault(cut=True)]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=str)
+def test_a_lost_reply_does_not_part_session_and_service(
+    edit: EditSession, service: Service, fault: Fault
+) -> None:
+    """Whether the points were taken is not known: they are set again, each once."""
+    first, second, third = (0.1, 0.5), (0.5, 0.5), (0.8, 0.5)
+
+    def agree() -> bool:
+        theirs = service.sessions[edit.session_id]
+        return {
+            index: [(point["x"], point["y"]) for point in points]
+            for index, points in theirs.items()
+            if points
+        } == edit.points
+
+    edit.add_selection(7, [first])
+    edit.add_selection(3, [first, second])
+    service.faults["/add-selection"].append(fault)
+    selection = edit.add_selection(3, [third])
+    assert agree()
+    expected = mask_at([{"x": x, "y": y} for x, y in (first, second, third)])
+    assert (selection.frame_index, selection.union) == (3, expected)
+    service.faults["/delete-selection"].append(fault)
+    selection = edit.delete_selection(3, [second])
+    assert agree()
+    assert selection.union == mask_at([{"x": x, "y": y} for x, y in (first, third)])
+    service.faults["/delete-selection"].append(fault)
+    assert edit.delete_selection(3, [first, third]).masks == {}
+    assert agree()
+    assert list(edit.points) == [7]
+    with pytest.raises(kling.InvalidRequestError):
+        edit.delete_selection(7, [second])
 
 
 def test_a_session_lives_a_day(edit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ ENDPOINTS = (
     "preview-selection",
 )
 MAX_BODY = 64 << 20  # bytes
+SERVED = (".mp4", ".mov", ".png", ".jpg", ".jpeg", ".json")
 
 API_KEY = "emulator-api-key"
 ACCESS_KEY = "emulator-access-key"
@@ -194,6 +195,8 @@ class _Cdn(_Handler):
     def do_GET(self) -> None:
         fault = self._fault("files")
         path = self.service.file(urlsplit(self.path).path)
+        if path is not None and path.suffix.lower() not in SERVED:
+            path = None
         time.sleep(fault.delay)
         if fault.reset:
             self._reset()

@@ -133,6 +133,9 @@ class KlingClient:
     ) -> SelectionReply:
         """Mark points of a frame.
 
+        It is not sent again where it may have been done, as the points would count
+        twice; `EditSession` puts such a session right.
+
         Parameters
         ----------
         session_id : str
@@ -165,7 +168,9 @@ class KlingClient:
             "frame_index": checks.frame_index(frame_index),
             "points": [{"x": x, "y": y} for x, y in checks.points_of(points)],
         }
-        return SelectionReply.parse(self._transport.call("POST", f"{PATH}/{endpoint}", body=body))
+        return SelectionReply.parse(
+            self._transport.call("POST", f"{PATH}/{endpoint}", body=body, repeatable=False)
+        )
 
     def clear_selection(self, session_id: str) -> Reply:
         """Take all points of a session away."""
@@ -224,7 +229,8 @@ class KlingClient:
         callback_url : str, optional
             Where the service tells of changes; see `parse_callback`.
         external_task_id : str, optional
-            Your own name for the task, unique in the account.
+            Your own name for the task, unique in the account: if the outcome is
+            unknown, a task that has it already is taken for this one.
         model_name : str
 
         Returns
@@ -245,7 +251,6 @@ class KlingClient:
         }
         body["image_list"] = checks.images(images, edit_mode)
         checks.prompts(prompt, negative_prompt, edit_mode, len(body["image_list"]))
-        own_id = external_task_id is None
         body |= {
             "prompt": prompt,
             "negative_prompt": negative_prompt,
@@ -253,8 +258,8 @@ class KlingClient:
             "duration": checks.duration(duration, None),
             "callback_url": callback_url or "",
             "external_task_id": f"klingmask-{uuid.uuid4().hex}"
-            if own_id
-            else checks.identifier(str(external_task_id), "external_task_id"),
+            if external_task_id is None
+            else checks.identifier(external_task_id, "external_task_id"),
         }
         if watermark is not None:
             body["watermark_info"] = {"enabled": watermark}

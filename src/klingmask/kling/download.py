@@ -15,7 +15,7 @@ import tenacity
 from tqdm import tqdm
 
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
-from klingmask.kling.transport import anonymous_session, check_url, pieces, shown_url
+from klingmask.kling.transport import anonymous_session, check_url, is_loopback, pieces, shown_url
 
 __all__ = ["download", "fetch"]
 
@@ -120,8 +120,10 @@ class _Download:
 
 def _get(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
     """A GET that follows redirects as long as they stay on https."""
+    local = is_loopback(check_url(url, "a result's URL"))
     for _ in range(MAX_REDIRECTS + 1):
-        check_url(url, "a result's URL")
+        if is_loopback(check_url(url, "a result's URL")) and not local:
+            raise BadReplyError(f"a redirect to this machine, {shown_url(url)}, is not followed")
         response = session.get(
             url,
             headers={"Accept-Encoding": "identity", **headers},

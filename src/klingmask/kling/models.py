@@ -278,6 +278,8 @@ class TaskVideo:
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """Read an entry of task_result.videos."""
+        if not isinstance(data, Mapping):
+            raise BadReplyError(f"a video of the task is {_described(data)}")
         return cls(
             id=_get(data, "id", str, "?"),
             duration=str(data.get("duration", "")),

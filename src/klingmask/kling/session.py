@@ -17,12 +17,14 @@ from klingmask.kling.download import download, fetch
 from klingmask.kling.errors import (
     BadReplyError,
     InvalidRequestError,
+    KlingError,
     RequestTimeoutError,
     SessionExpiredError,
     TaskFailedError,
 )
 from klingmask.kling.models import InitReply, PreviewReply, SelectionReply, Task, TaskVideo
 from klingmask.kling.tracking import read_tracking
+from klingmask.kling.transport import is_passing, was_not_done
 from klingmask.overlay import Image
 
 try:
@@ -195,7 +197,10 @@ class EditSession:
                 f"frame {index} has {len(kept)} points; {len(new)} more would be over the "
                 f"{checks.MAX_POINTS} that a frame takes"
             )
-        reply = self.client.add_selection(self.session_id, index, new)
+        try:
+            reply = self.client.add_selection(self.session_id, index, new)
+        except KlingError as error:
+            reply = self._restored(error, index, [*kept, *new])
         self.points[index] = [*kept, *new]
         return Selection(reply, self.points[index])
 
@@ -212,12 +217,40 @@ class EditSession:
                     f"{[tuple(known) for known in left]}"
                 )
             left.remove(point)
-        reply = self.client.delete_selection(self.session_id, index, gone)
+        try:
+            reply = self.client.delete_selection(self.session_id, index, gone)
+        except KlingError as error:
+            reply = self._restored(error, index, left)
         if left:
             self.points[index] = left
         else:
             self.points.pop(index, None)
         return Selection(reply, left)
+
+    def _restored(self, error: KlingError, index: int, points: list[Point]) -> SelectionReply:
+        """Where it is not known whether points were taken, start again with those there shall be.
+
+        What the service did decide is raised again; so is what fails now, and
+        then `points` are still those of before.
+        """
+        if not is_passing(error) or was_not_done(error):
+            raise error
+        log.warning("session %s: %s; its points are set again", self.session_id, error)
+        cleared = self.client.clear_selection(self.session_id)
+        for other, kept in self.points.items():
+            if other != index:
+                self.client.add_selection(self.session_id, other, kept)
+        if points:
+            return self.client.add_selection(self.session_id, index, points)
+        return SelectionReply(
+            request_id=cleared.request_id,
+            final_unit_deduction=cleared.final_unit_deduction,
+            final_balance_deduction=cleared.final_balance_deduction,
+            raw=cleared.raw,
+            session_id=self.session_id,
+            frame_index=index,
+            objects=(),
+        )
 
     def clear_selection(self) -> None:
         """Take all points away."""

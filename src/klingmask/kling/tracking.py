@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from klingmask import Mask, RLEError
+from klingmask import Mask
 from klingmask.datasets import find_masks, parse_json
 from klingmask.kling.errors import BadReplyError
 
@@ -37,7 +37,7 @@ def read_tracking(content: bytes) -> Tracked:
     """
     try:
         return find_masks(_frames(parse_json(content))).tracking()
-    except (RLEError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise BadReplyError(f"the tracking file: {error}") from error
 
 

@@ -41,7 +41,7 @@ try:
 except ImportError as error:
     raise ImportError("the client needs tenacity: pip install 'klingmask[kling]'") from error
 
-__all__ = ["Transport", "anonymous_session", "check_url", "pieces", "shown_url"]
+__all__ = ["Transport", "anonymous_session", "check_url", "is_loopback", "pieces", "shown_url"]
 
 log = logging.getLogger("klingmask.kling")
 
@@ -70,6 +70,7 @@ _BY_STATUS: dict[int, type[KlingError]] = {
     429: RateLimitError,
     504: RequestTimeoutError,
 }
+_MAINTENANCE = 5001
 _RENEWABLE = (1003, 1004)  # a token before or past its time
 
 
@@ -79,12 +80,17 @@ def check_url(url: str, what: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         raise InvalidRequestError(f"{what} must be a URL; this one cannot be read") from None
-    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+    here = parts.scheme == "http" and is_loopback(url)
+    if not parts.hostname or not (parts.scheme == "https" or here):
         raise InvalidRequestError(
             f"{what} must be an https URL (http only to localhost), got {shown_url(url)}"
         )
     return url
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def shown_url(url: str) -> str:
@@ -105,6 +111,14 @@ class _NoAuth(requests.auth.AuthBase):
 
 
 class _Session(requests.Session):
+    def merge_environment_settings(
+        self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        """No proxy on the way to this machine: what goes there by plain http must not leave it."""
+        if is_loopback(url):
+            return {"proxies": {}, "stream": stream, "verify": verify, "cert": cert}
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """No target: requests would read the whole body of a redirect to find it, however long."""
 
@@ -157,7 +171,7 @@ class Transport:
         def worth_it(error: BaseException) -> bool:
             if not is_passing(error):
                 return False
-            return repeatable or isinstance(error, (RateLimitError, ServerError, NotSentError))
+            return repeatable or was_not_done(error)
 
         return self.retry(lambda: self.once(method, path, body=body, params=params), worth_it)
 
@@ -281,6 +295,12 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
+def was_not_done(error: BaseException) -> bool:
+    """Whether the request certainly had no effect: not sent, refused as one too many, or closed."""
+    closed = isinstance(error, ServerError) and error.code == _MAINTENANCE
+    return closed or isinstance(error, (RateLimitError, NotSentError))
+
+
 def _by_status(status: int) -> type[KlingError] | None:
     if status >= 500:
         return _BY_STATUS.get(status, ServerError)
@@ -353,7 +373,8 @@ def _wait(state: tenacity.RetryCallState) -> float:
     as a service that says 0 each time would be asked without a pause.
     """
     error = state.outcome.exception() if state.outcome else None
-    backoff = min(MAX_WAIT, 2.0 ** (state.attempt_number - 1)) * _random.uniform(0.5, 1.0)
+    doubled = 2.0 ** min(state.attempt_number - 1, 10)
+    backoff = min(MAX_WAIT, doubled) * _random.uniform(0.5, 1.0)
     asked = error.retry_after if isinstance(error, KlingError) else None
     return backoff if asked is None else asked + backoff / 10
 

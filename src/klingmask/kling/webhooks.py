@@ -74,18 +74,20 @@ def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: fl
     if missing:
         raise AuthenticationError(f"the callback has no {missing[0]} header")
     name, stamp, signatures = (headers[name] for name in names)
-    if not (stamp.isascii() and stamp.isdecimal()):
+    if not (stamp.isascii() and stamp.isdecimal() and len(stamp) < 16):
         raise AuthenticationError("the callback's webhook-timestamp is not a number of seconds")
     if abs((time.time() if now is None else now) - int(stamp)) > TOLERANCE:
         raise AuthenticationError(f"the callback's time is more than {TOLERANCE} s from now")
-    signed = f"{name}.{stamp}.".encode() + body
+    signed = f"{name}.{stamp}.".encode(errors="replace") + body
     matches = False
     for secret in secrets:
         expected = base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256))
         for signature in signatures.split():
             version, _, given = signature.partition(",")
             # No early end: how long it takes must not tell which was near.
-            matches |= (version == "v1") & hmac.compare_digest(given.encode(), expected)
+            matches |= (version == "v1") & hmac.compare_digest(
+                given.encode(errors="replace"), expected
+            )
     if not matches:
         raise AuthenticationError("the callback's signature does not fit the secret")
 
@@ -102,9 +104,10 @@ def _key(secret: str) -> bytes:
 
 def _older(document: Mapping[str, Any]) -> dict[str, Any]:
     """The newer form of a callback in the words of the older."""
+    outputs = document.get("outputs")
     videos = [
         {**output, "id": output.get("id", "?")}
-        for output in document.get("outputs") or []
+        for output in (outputs if isinstance(outputs, list) else [])
         if isinstance(output, Mapping) and output.get("url")
     ]
     billing = document.get("billing")
