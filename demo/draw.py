@@ -111,6 +111,7 @@ def clip(path: Path, seconds: int = 2) -> None:
             bird(260 + 5 * index, 400, 1.35, "#f6d04a", "#dba832", 1)(ImageDraw.Draw(image))
             frame = image.resize((stream.width, stream.height), Image.Resampling.BOX)
             pixels = av.VideoFrame.from_ndarray(np.asarray(frame), "rgb24")
+            pixels = pixels.reformat(format="yuv420p", dst_colorspace="ITU709")
             container.mux(stream.encode(pixels))
         container.mux(stream.encode(None))
 

@@ -31,6 +31,8 @@ def make_clip(
         tone: Any = container.add_stream(audio, rate=48000) if audio else None
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            if len(picture) > 576:  # as players take it where nothing is said
+                frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             if pts:
                 frame.pts, frame.time_base = pts[index], 1 / Fraction(rate)
             container.mux(stream.encode(frame))

@@ -1,8 +1,10 @@
 """Masks as PNG files: round trips, and every kind of PNG that people have."""
 
 import io
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,7 @@ def test_damaged_png(tmp_path: Path, pixel_limit: Any) -> None:
 def test_without_pillow() -> None:
     code = """
 import sys
+import zlib
 sys.modules["PIL"] = None
 import klingmask as km
 mask = km.Mask.zeros((2, 2))
@@ -105,3 +108,40 @@ def test_the_service_sends_each_mask_twice() -> None:
     for entry in reply["data"]["res"]["rle_mask_list"]:
         mask = km.Mask.from_png(base64.b64decode(entry["png_mask"]["base64"]))
         assert mask == km.Mask.from_rle(entry["rle_mask"])
+
+
+def test_what_is_clear_is_background() -> None:
+    """Also where one colour, or an index of the palette, is said to be clear."""
+    grey = np.array([[0, 7, 9]], np.uint8)
+    assert mask_of(Image.fromarray(grey), transparency=9) == [[False, True, False]]
+    colors = np.array([[[0, 0, 0], [7, 8, 9], [9, 9, 9]]], np.uint8)
+    assert mask_of(Image.fromarray(colors), transparency=(7, 8, 9)) == [[False, False, True]]
+    labels = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8), "P")
+    labels.putpalette([0, 0, 0, 9, 9, 9, 5, 5, 5, 1, 1, 1])
+    assert mask_of(labels, transparency=bytes([255, 0, 255])) == [[False, False, True, True]]
+    assert mask_of(labels, transparency=2) == [[False, True, False, True]]
+
+
+def mask_of(image: Image.Image, **options: Any) -> list[list[bool]]:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", **options)
+    pixels: list[list[bool]] = km.Mask.from_png(stream.getvalue()).to_numpy(dtype="bool").tolist()
+    return pixels
+
+
+def test_sixteen_bits_a_channel_are_refused() -> None:
+    """Pillow keeps the upper eight of them: a dark pixel would be lost."""
+    chunk = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    line = zlib.compress(bytes([0, 0, 5, 0, 5, 0, 5]))
+    for name, data in ((b"IHDR", chunk), (b"IDAT", line), (b"IEND", b"")):
+        crc = struct.pack(">I", zlib.crc32(name + data))
+        content += struct.pack(">I", len(data)) + name + data + crc
+    with pytest.raises(km.RLEError, match="16 bits a channel"):
+        km.Mask.from_png(content)
+
+
+def test_the_only_limit_is_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = km.Mask.from_bbox((300, 400), (5, 6, 70, 80))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert km.Mask.from_png(mask.to_png()) == mask

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import klingmask as km
-from klingmask import datasets
+from klingmask import datasets, video
 from klingmask.overlay import Masks
 from klingmask.video import Tracking, contact_sheet, frame_at, frames, overlay_video
 from tests.clips import greys, make_clip, turn_by_90
@@ -169,18 +170,30 @@ def test_what_browsers_play(clip: Path, tmp_path: Path) -> None:
     assert content.index(b"moov") < content.index(b"mdat")  # plays before all of it has come
 
 
-def test_colours_survive(tmp_path: Path) -> None:
-    picture = np.zeros((48, 64, 3), np.uint8)
-    picture[:, :32], picture[:, 32:] = (200, 40, 60), (30, 90, 210)
+@pytest.mark.parametrize("size", [(48, 64), (576, 720), (720, 1280)], ids=str)
+def test_colours_survive(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Of a file that does not say which they are, too: small ones are BT.601, large ones BT.709."""
+    picture = np.zeros((*size, 3), np.uint8)
+    width, places = size[1], [size[1] // 8, size[1] * 7 // 8]
+    picture[:, : width // 2], picture[:, width // 2 :] = (200, 40, 60), (30, 90, 210)
     out = tmp_path / "out.mp4"
     overlay_video(make_clip(tmp_path / "clip.mp4", [picture] * 3), {}, out)
-    before, after = frame_at(tmp_path / "clip.mp4", 1), frame_at(out, 1)
-    difference = np.abs(before.astype(int) - after)[:, [8, 56]]
-    assert difference.max() <= 4
+    for shown in (frame_at(tmp_path / "clip.mp4", 1), frame_at(out, 1)):
+        assert np.abs(shown.astype(int) - picture)[:, places].max() <= 5
     overlay_video(
-        out, {1: ~km.Mask.zeros(SIZE)}, out, colors=(250, 20, 40), opacity=1
+        out, {1: ~km.Mask.zeros(size)}, out, colors=(250, 20, 40), opacity=1
     )  # onto itself
     assert np.abs(frame_at(out, 1)[24, 8].astype(int) - (250, 20, 40)).max() <= 4
+
+
+def test_a_tracking_that_stands_for_ever() -> None:
+    """The number of frames that masks stand for comes from a file: it must cost nothing."""
+    rle = km.Mask.from_bbox(SIZE, (0, 0, 4, 4)).to_rle()
+    endless = {"masklet": [[None], [rle]], "video_frame_count": 9e15}
+    started = time.monotonic()
+    masks_of = video._by_frame(endless, None, lambda: 3)
+    assert [bool(masks_of(index)) for index in (0, 1, 5 * 10**15)] == [False, False, True]
+    assert time.monotonic() - started < 1
 
 
 def test_side_by_side_and_odd_sizes(tmp_path: Path) -> None:

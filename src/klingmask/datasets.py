@@ -49,7 +49,11 @@ class LabelledMasks:
         """Return the masks by frame and object: frame 0 and the place where nothing is said."""
         frames: dict[int, dict[int | float | str, Mask]] = {}
         for place, (labels, mask) in enumerate(zip(self.labels, self.masks, strict=True)):
-            objects = frames.setdefault(int(labels.get("frame", 0)), {})
+            frame = labels.get("frame", 0)
+            try:
+                objects = frames.setdefault(int(frame), {})
+            except (ValueError, OverflowError):
+                raise RLEError(f"a frame index must be an integer, got {frame!r}") from None
             name = labels.get("object", place)
             objects[name if name not in objects else f"{name} ({place})"] = mask
         return frames
@@ -83,10 +87,10 @@ def parse_json(content: bytes | str) -> Any:
         raise RLEError(f"not a JSON file: {error}") from None
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits, too
         try:
-            document = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except (json.JSONDecodeError, RecursionError):
+            document = [json.loads(line) for line in text.split("\n") if line.strip()]
+        except (ValueError, RecursionError):
             document = []
         if len(document) < 2:
             raise RLEError(f"not a JSON file: {error}") from None

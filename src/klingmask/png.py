@@ -1,5 +1,6 @@
 """Masks as PNG images, by Pillow; imported only when a PNG is read or written."""
 
+import struct
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -11,8 +12,11 @@ from klingmask import RLEError, get_max_pixels
 
 try:
     from PIL import Image
+    from PIL.PngImagePlugin import PngImageFile
 except ImportError as error:
     raise ImportError("PNG images need Pillow: pip install 'klingmask[image]'") from error
+
+_BIT_DEPTH = 24  # which byte of a PNG says it
 
 
 def read_png(source: bytes | str | PathLike[str]) -> npt.NDArray[np.bool_]:
@@ -24,23 +28,36 @@ def read_png(source: bytes | str | PathLike[str]) -> npt.NDArray[np.bool_]:
     content = source if isinstance(source, bytes) else Path(source).read_bytes()
     limit = get_max_pixels()
     try:
-        with Image.open(BytesIO(content), formats=["PNG"]) as image:
+        # Not Image.open: its own limit is below this library's, and for the whole process.
+        with PngImageFile(BytesIO(content)) as image:
             image.verify()  # checksums, which reading the pixels alone would skip
-        with Image.open(BytesIO(content), formats=["PNG"]) as image:
+        with PngImageFile(BytesIO(content)) as image:
             if limit is not None and image.width * image.height > limit:
                 raise RLEError(
                     f"the PNG has {image.height} x {image.width} pixels, over the limit of "
                     f"{limit}; klingmask.set_max_pixels() raises it"
                 )
+            if content[_BIT_DEPTH] == 16 and image.mode in ("RGB", "RGBA", "LA"):
+                raise RLEError("a PNG with 16 bits a channel, of which Pillow would read only 8")
             pixels: npt.NDArray[np.generic] = np.asarray(image)
+            clear = image.info.get("transparency")
             has_alpha = image.mode in ("LA", "RGBA")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        if isinstance(error, RLEError):
+            raise
         raise RLEError(f"not a PNG that can be read: {error}") from error
     lit = pixels.astype(bool)
-    if lit.ndim == 2:
-        return lit
-    colored = np.asarray(lit[..., : -1 if has_alpha else None].any(axis=-1))
-    return colored & lit[..., -1] if has_alpha else colored
+    if isinstance(clear, bytes):  # an alpha for each index of the palette, up to the last that has
+        alphas = np.full(256, 255, np.uint8)
+        alphas[: len(clear)] = np.frombuffer(clear, np.uint8)
+        lit &= alphas[pixels.astype(np.uint8)] > 0
+    if lit.ndim == 3:
+        colored = np.asarray(lit[..., : -1 if has_alpha else None].any(axis=-1))
+        lit = colored & lit[..., -1] if has_alpha else colored
+    if isinstance(clear, (int, tuple)):  # the one colour that is clear
+        same = pixels == np.asarray(clear)
+        lit &= ~(same.all(axis=-1) if same.ndim == 3 else same)
+    return lit
 
 
 def write_png(pixels: npt.NDArray[np.uint8]) -> bytes:

@@ -6,6 +6,7 @@ video, whose file says that it is to be turned, is turned.
 
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -39,6 +40,8 @@ every so many frames, what `klingmask.datasets` read, or an SA-V document."""
 
 # What browsers play, and an mp4 takes, without encoding it anew.
 _COPIED_AUDIO = {"aac", "mp3", "opus", "flac"}
+
+LAST_SD_HEIGHT = 576  # lines of the largest picture that means BT.601 if it says nothing
 
 
 def frames(source: str | PathLike[str]) -> Iterator[Image]:
@@ -323,11 +326,11 @@ def _by_frame(
     if strange is not None:
         raise TypeError(f"tracking must go by frame index, got the key {strange!r}")
 
+    marked = sorted(by_frame)
+
     def masks_of(index: int) -> Masks:
-        for before in range(step):
-            if index - before in by_frame:
-                return by_frame[index - before]
-        return []
+        place = bisect_right(marked, index) - 1
+        return by_frame[marked[place]] if place >= 0 and index - marked[place] < step else []
 
     return masks_of
 
@@ -359,8 +362,12 @@ def _part(path: Path) -> Iterator[OutputContainer]:
 
 
 def _upright(frame: av.VideoFrame) -> Image:
-    pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     turns = round(frame.rotation / 90) % 4
+    # Who does not say which colours they are means those of the size, as players have it.
+    unsaid = frame.colorspace in (None, 0, 2) and frame.format.name.startswith("yuv")
+    if unsaid and frame.height > LAST_SD_HEIGHT:
+        frame = frame.reformat(format="rgb24", src_colorspace="ITU709")
+    pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
