@@ -40,7 +40,8 @@ km_box km_bounds(const km_mask *mask)
     if (rows.pairs == 0)
         return (km_box){0, 0, 0, 0};
     km_columns(mask, &left, &right);
-    bool vectors = km_simd.rows_of && km_pixels(mask) < UINT64_C(1) << 31;
+    bool vectors =
+        km_simd.rows_of && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
     (vectors ? km_simd.rows_of : find_rows)(&rows);
     if (rows.bottom > mask->height) /* into the next column, so the rows are all there */
         rows = (km_rows){.top = 0, .bottom = mask->height};

@@ -351,118 +351,140 @@ static void fill_tables(void)
     }
 }
 
-/* Up to eight differences become runs: a running sum over every other lane,
- * on top of the pair of runs before, which is in `*pair` four times. Returns
- * whether one of the n is out of range. */
-AVX2 static inline bool runs8_avx2(__m128i differences, unsigned n, __m256i *pair, __m256i *sum,
-                                   uint32_t *runs)
+/* Differences become runs: a running sum over every other lane, on top of the two
+ * runs before the first. Behind the n differences there are eight zeros. */
+AVX2 static void sum_up_avx2(const int16_t *differences, size_t n, uint32_t *runs, __m256i *sum,
+                             __m256i *largest)
 {
     const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    __m256i x = _mm256_cvtepi16_epi32(differences);
-    x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));
-    __m256i upper = _mm256_permutevar8x32_epi32(x, _mm256_setr_epi32(2, 3, 2, 3, 2, 3, 2, 3));
-    x = _mm256_add_epi32(x, _mm256_blend_epi32(_mm256_setzero_si256(), upper, 0xf0));
-    x = _mm256_add_epi32(x, *pair);
-    _mm256_storeu_si256((__m256i *)runs, x);
-    __m256i valid = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lanes);
-    __m256i too_small = _mm256_cmpgt_epi32(_mm256_set1_epi32(1), x);
-    __m256i too_large = _mm256_cmpgt_epi32(x, _mm256_set1_epi32(LARGEST_RUN));
-    __m256i wrong = _mm256_and_si256(_mm256_or_si256(too_small, too_large), valid);
-    __m256i counted = _mm256_and_si256(x, valid);
-    __m256i even = _mm256_and_si256(counted, _mm256_set1_epi64x(0xffffffff));
-    *sum = _mm256_add_epi64(*sum, _mm256_add_epi64(even, _mm256_srli_epi64(counted, 32)));
-    if (n >= 2) {
-        __m256i last = _mm256_add_epi32(_mm256_and_si256(lanes, _mm256_set1_epi32(1)),
-                                        _mm256_set1_epi32((int)n - 2));
-        *pair = _mm256_permutevar8x32_epi32(x, last);
-    } else {
-        long long two;
-        memcpy(&two, runs + n - 2, sizeof two);
-        *pair = _mm256_set1_epi64x(two);
+    const __m256i even = _mm256_set1_epi64x(UINT32_MAX), one = _mm256_set1_epi32(1);
+    long long two;
+    memcpy(&two, runs - 2, sizeof two);
+    __m256i pair = _mm256_set1_epi64x(two), odd_sum = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += 8) {
+        __m256i x = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(differences + i)));
+        x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));
+        __m256i half = _mm256_permute2x128_si256(x, x, 0x08); /* 0, the lower one */
+        x = _mm256_add_epi32(x, _mm256_unpackhi_epi64(half, half));
+        /* The next pair is had from this one by an addition: all else can run ahead. */
+        __m256i rise = _mm256_permute4x64_epi64(x, _MM_SHUFFLE(3, 3, 3, 3));
+        x = _mm256_add_epi32(x, pair);
+        pair = _mm256_add_epi32(pair, rise);
+        _mm256_storeu_si256((__m256i *)(runs + i), x);
+        /* Runs of 0 and below wrap around. The zeros repeat runs, which does no harm here. */
+        *largest = _mm256_max_epu32(*largest, _mm256_sub_epi32(x, one));
+        if (n - i < 8)
+            x = _mm256_and_si256(x, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n - i)), lanes));
+        *sum = _mm256_add_epi64(*sum, _mm256_and_si256(x, even));
+        odd_sum = _mm256_add_epi64(odd_sum, _mm256_srli_epi64(x, 32));
     }
-    return !_mm256_testz_si256(wrong, wrong);
+    *sum = _mm256_add_epi64(*sum, odd_sum);
 }
 
-/* The text is taken 16 characters at a time, wherever codes start and end. A code
- * is read at its last character, from that and up to two before it. */
+/* The text is taken 32 characters at a time, wherever codes start and end: a code is
+ * read at its last character, from that and up to two before it. What comes out is
+ * closed up and summed up a block at a time. What is wrong is gathered and judged at the
+ * end: until then it does no harm. */
+/* A constant that the compiler does not know, so that it does not make it anew each time. */
+AVX2 static inline __m256i held_avx2(char byte)
+{
+    __m256i bytes = _mm256_set1_epi8(byte);
+    __asm__("" : "+x"(bytes));
+    return bytes;
+}
+
 AVX2 static void read_codes_avx2(km_codes *codes)
 {
-    enum { STEP = 16 };
+    enum { STEP = 32, BLOCK = 512 };
     const char *at = codes->at, *end = codes->end;
     uint32_t *runs = codes->runs;
     uint64_t history = 0; /* bit 63: whether the code goes on after the last character */
-    __m256i sum = _mm256_setzero_si256();
-    long long two;
-    memcpy(&two, runs - 2, sizeof two);
-    __m256i pair = _mm256_set1_epi64x(two);
-    const __m128i offset = _mm_set1_epi8(KM_OFFSET), group = _mm_set1_epi8(KM_GROUP);
-    const __m128i sign = _mm_set1_epi8(KM_SIGN);
-    bool odd = (end[-1] - KM_OFFSET) & KM_MORE;
-    while (at < end && !odd) {
-        /* After the last character come zeros, which are read, but do not count. */
-        char tail[2 + STEP];
-        const char *from = at;
-        unsigned length = STEP;
-        if (end - at < STEP) {
-            length = (unsigned)(end - at);
-            memset(tail, KM_OFFSET, sizeof tail);
-            memcpy(tail, at - 2, 2 + length);
-            from = tail + 2;
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i one = held_avx2(1), offset = held_avx2(KM_OFFSET), sign = held_avx2(KM_SIGN);
+    const __m256i more_from = held_avx2(KM_OFFSET + KM_MORE);
+    const __m256i last_without = held_avx2(KM_OFFSET + KM_MORE - 1);
+    const __m256i less = held_avx2(1 - 32);
+    __m256i characters = zero, idle = zero, sum = zero, largest = zero;
+    unsigned limit = STEP;
+    while (at < end && limit == STEP) {
+        int16_t differences[BLOCK + STEP + 8];
+        size_t n = 0;
+        while (at < end && n < BLOCK && limit == STEP) {
+            /* After the last character come zeros, which are read, but do not count. */
+            char tail[2 + STEP];
+            const char *from = at;
+            unsigned length = STEP;
+            if (end - at < STEP) {
+                length = (unsigned)(end - at);
+                memset(tail, KM_OFFSET, sizeof tail);
+                memcpy(tail, at - 2, 2 + length);
+                from = tail + 2;
+            }
+            __m256i c0 = _mm256_loadu_si256((const __m256i *)from);
+            __m256i c1 = _mm256_loadu_si256((const __m256i *)(from - 1));
+            __m256i c2 = _mm256_loadu_si256((const __m256i *)(from - 2));
+            uint32_t more = (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(c0, last_without));
+            history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
+            uint32_t second = (uint32_t)(history << 1 >> (KM_WORD - STEP));
+            uint32_t third = second & (uint32_t)(history << 2 >> (KM_WORD - STEP));
+            /* Characters with three before them in their code are for another way. */
+            uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - STEP));
+            limit = (unsigned)_tzcnt_u32(fourth); /* STEP if there is none */
+            uint32_t ends = _bzhi_u32(_bzhi_u32(~more, length), limit);
+            c0 = _mm256_sub_epi8(c0, offset);
+            characters = _mm256_or_si256(characters, c0);
+            __m256i g0 = _mm256_sub_epi8(_mm256_xor_si256(c0, sign), sign);
+            __m256i go_on1 = _mm256_cmpgt_epi8(c1, last_without);
+            __m256i g1 = _mm256_subs_epu8(c1, more_from); /* 0 if it ends a code */
+            /* A last group that only repeats the sign before it makes a code too long. A
+             * character with more to come is no such group, being positive. */
+            __m256i before = _mm256_cmpeq_epi8(_mm256_and_si256(g1, sign), sign);
+            before = _mm256_and_si256(_mm256_cmpeq_epi8(g0, before), go_on1);
+            idle = _mm256_or_si256(idle, before);
+            /* Every character's number, should a code end there, in 16 bits: g1 + g0 times
+             * 32 or 1. */
+            __m256i factor = _mm256_sub_epi8(one, _mm256_and_si256(go_on1, less));
+            __m256i low = _mm256_maddubs_epi16(_mm256_unpacklo_epi8(one, factor),
+                                               _mm256_unpacklo_epi8(g1, g0));
+            __m256i high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(one, factor),
+                                                _mm256_unpackhi_epi8(g1, g0));
+            if (third & ends) {
+                __m256i go_on2 = _mm256_and_si256(go_on1, _mm256_cmpgt_epi8(c2, last_without));
+                __m256i g2 = _mm256_subs_epu8(c2, more_from);
+                low = _mm256_blendv_epi8(low,
+                                         _mm256_or_si256(_mm256_slli_epi16(low, KM_GROUP_BITS),
+                                                         _mm256_unpacklo_epi8(g2, zero)),
+                                         _mm256_unpacklo_epi8(go_on2, go_on2));
+                high = _mm256_blendv_epi8(high,
+                                          _mm256_or_si256(_mm256_slli_epi16(high, KM_GROUP_BITS),
+                                                          _mm256_unpackhi_epi8(g2, zero)),
+                                          _mm256_unpackhi_epi8(go_on2, go_on2));
+            }
+            __m128i eight[] = {_mm256_castsi256_si128(low), _mm256_castsi256_si128(high),
+                               _mm256_extracti128_si256(low, 1), _mm256_extracti128_si256(high, 1)};
+            for (unsigned i = 0; i < 4; i++, ends >>= 8) {
+                __m128i gather = _mm_loadu_si128((const __m128i *)gather_lanes[ends & 0xff]);
+                _mm_storeu_si128((__m128i *)(differences + n), _mm_shuffle_epi8(eight[i], gather));
+                n += (unsigned)_mm_popcnt_u32(ends & 0xff);
+            }
+            at += length;
+            if (limit < STEP) { /* back to the start of the long code */
+                at -= length - limit + 3;
+                history = 0;
+            }
         }
-        __m128i c0 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)from), offset);
-        __m128i c1 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 1)), offset);
-        __m128i c2 = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(from - 2)), offset);
-        __m128i over = _mm_and_si128(c0, _mm_set1_epi8((char)~(KM_MORE | KM_GROUP)));
-        odd = !_mm_testz_si128(over, over);
-        uint32_t more = (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(c0, group));
-        history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
-        /* Characters with three before them in their code are for another way. */
-        uint32_t fourth =
-            (uint32_t)((history << 1 & history << 2 & history << 3) >> (KM_WORD - STEP));
-        unsigned limit = (unsigned)_tzcnt_u32(fourth); /* 32 if there is none */
-        uint32_t ends = _bzhi_u32(_bzhi_u32(~more, length), limit);
-        if (_mm_popcnt_u32(ends) < 2) {
-            history <<= STEP;
-            break;
-        }
-        /* Every character's number, should a code end there: 16-bit lanes. */
-        __m128i go_on1 = _mm_cmpgt_epi8(c1, group);
-        __m128i go_on2 = _mm_and_si128(go_on1, _mm_cmpgt_epi8(c2, group));
-        __m256i is2 = _mm256_cvtepi8_epi16(go_on1), is3 = _mm256_cvtepi8_epi16(go_on2);
-        __m256i g0 =
-            _mm256_cvtepi8_epi16(_mm_sub_epi8(_mm_xor_si128(_mm_and_si128(c0, group), sign), sign));
-        __m256i g1 = _mm256_cvtepu8_epi16(_mm_and_si128(c1, group));
-        __m256i g2 = _mm256_cvtepu8_epi16(_mm_and_si128(c2, group));
-        __m256i number = _mm256_blendv_epi8(g0, _mm256_or_si256(_mm256_slli_epi16(g0, 5), g1), is2);
-        number = _mm256_blendv_epi8(number, _mm256_or_si256(_mm256_slli_epi16(number, 5), g2), is3);
-        /* A last group that only repeats the sign before it makes a code too long. */
-        __m256i rest = _mm256_add_epi16(g0, _mm256_srli_epi16(g1, 4));
-        __m256i idle = _mm256_and_si256(_mm256_cmpeq_epi16(rest, _mm256_setzero_si256()), is2);
-        __m128i idle_bytes =
-            _mm_packs_epi16(_mm256_castsi256_si128(idle), _mm256_extracti128_si256(idle, 1));
-        odd |= ((uint32_t)_mm_movemask_epi8(idle_bytes) & ends) != 0;
-        uint32_t low = ends & 0xff, high = ends >> 8;
-        unsigned n_low = (unsigned)_mm_popcnt_u32(low), n_high = (unsigned)_mm_popcnt_u32(high);
-        __m128i low_numbers = _mm_shuffle_epi8(_mm256_castsi256_si128(number),
-                                               _mm_loadu_si128((const __m128i *)gather_lanes[low]));
-        __m128i high_numbers =
-            _mm_shuffle_epi8(_mm256_extracti128_si256(number, 1),
-                             _mm_loadu_si128((const __m128i *)gather_lanes[high]));
-        odd |= runs8_avx2(low_numbers, n_low, &pair, &sum, runs);
-        runs += n_low;
-        odd |= runs8_avx2(high_numbers, n_high, &pair, &sum, runs);
-        runs += n_high;
-        at += length;
-        if (limit < length) { /* back to the start of the long code */
-            at -= length - limit + 3;
-            history = 0;
-            break;
-        }
+        _mm_storeu_si128((__m128i *)(differences + n), _mm_setzero_si128());
+        sum_up_avx2(differences, n, runs, &sum, &largest);
+        runs += n;
     }
     uint64_t sums[4];
     _mm256_storeu_si256((__m256i *)sums, sum);
+    __m256i beyond = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
+    __m256i too_large = _mm256_max_epu32(largest, _mm256_set1_epi32(LARGEST_RUN));
+    too_large = _mm256_xor_si256(too_large, _mm256_set1_epi32(LARGEST_RUN));
+    __m256i wrong = _mm256_or_si256(_mm256_or_si256(beyond, idle), too_large);
     codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
-    codes->odd = odd;
+    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || !_mm256_testz_si256(wrong, wrong);
     codes->at = at - _lzcnt_u64(~history);
     codes->runs = runs;
 }
@@ -539,48 +561,56 @@ AVX2 static void fill_avx2(const uint32_t *runs, size_t n_runs, uint8_t value, u
     }
 }
 
-/* Four pairs at a time, each in 64 bits: where its foreground starts, modulo the height,
- * is its first row. */
+/* Eight pairs at a time: where a foreground starts, modulo the height, is its first
+ * row. The quotient is a float's, one too high or too low at the worst: see km_rows. */
 AVX2 static void rows_of_avx2(km_rows *rows)
 {
-    enum { LANES = 4 };
-    const __m256i none = _mm256_setzero_si256(), low = _mm256_set1_epi64x(UINT32_MAX);
-    const __m256i height = _mm256_set1_epi64x(rows->height);
-    divisor by = divisor_of(rows->height);
-    const __m256i factor = _mm256_set1_epi64x((int64_t)by.factor);
-    const __m128i shift = _mm_cvtsi32_si128(by.shift);
-    __m256i done = none, top = low, bottom = none;
+    enum { LANES = 8 };
+    const __m256i height = _mm256_set1_epi32((int)rows->height);
+    const __m256 inverse = _mm256_set1_ps(1.0f / (float)rows->height);
+    const __m256i last = _mm256_set1_epi32(LANES - 1), all = _mm256_set1_epi32(-1);
+    __m256i done = _mm256_setzero_si256(), top = all, bottom = done;
     for (size_t i = 0; i < rows->pairs; i += LANES) {
-        __m256i some = low; /* of those that are there */
-        __m256i pairs;
+        const uint32_t *runs = rows->runs + 2 * i;
+        __m256i low, high, some = all; /* of those that are there */
         if (rows->pairs - i >= LANES) {
-            pairs = _mm256_loadu_si256((const __m256i *)(rows->runs + 2 * i));
+            low = _mm256_loadu_si256((const __m256i *)runs);
+            high = _mm256_loadu_si256((const __m256i *)(runs + 8));
         } else {
-            some = _mm256_cmpgt_epi64(_mm256_set1_epi64x((int64_t)(rows->pairs - i)),
-                                      _mm256_setr_epi64x(0, 1, 2, 3));
-            pairs = _mm256_maskload_epi64((const long long *)(rows->runs + 2 * i), some);
+            const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+            __m256i left = _mm256_set1_epi32((int)(rows->pairs - i));
+            __m256i doubled = _mm256_add_epi32(left, left);
+            some = _mm256_cmpgt_epi32(left, lanes);
+            low = _mm256_maskload_epi32((const int *)runs, _mm256_cmpgt_epi32(doubled, lanes));
+            high = _mm256_maskload_epi32(
+                (const int *)runs + 8,
+                _mm256_cmpgt_epi32(doubled, _mm256_add_epi32(lanes, _mm256_set1_epi32(8))));
         }
-        __m256i lengths = _mm256_srli_epi64(pairs, 32);
-        __m256i sums = _mm256_add_epi64(_mm256_and_si256(pairs, low), lengths);
-        sums = _mm256_add_epi64(sums, _mm256_slli_si256(sums, 8));
-        __m256i half = _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(1, 1, 1, 1));
-        sums = _mm256_add_epi64(sums, _mm256_blend_epi32(none, half, 0xf0));
-        __m256i starts = _mm256_sub_epi64(_mm256_add_epi64(done, sums), lengths);
-        done = _mm256_add_epi64(done, _mm256_permute4x64_epi64(sums, _MM_SHUFFLE(3, 3, 3, 3)));
-        __m256i columns = _mm256_srl_epi64(_mm256_mul_epu32(starts, factor), shift);
-        __m256i first = _mm256_sub_epi64(starts, _mm256_mul_epu32(columns, height));
-        top = _mm256_min_epu32(top, _mm256_blendv_epi8(low, first, some));
-        __m256i end = _mm256_and_si256(_mm256_add_epi64(first, lengths), some);
+        /* The lanes come as 0 1 4 5 2 3 6 7 and are put in order. */
+        __m256 a = _mm256_castsi256_ps(low), b = _mm256_castsi256_ps(high);
+        __m256i gaps = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
+        __m256i lengths = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+        gaps = _mm256_permute4x64_epi64(gaps, _MM_SHUFFLE(3, 1, 2, 0));
+        lengths = _mm256_permute4x64_epi64(lengths, _MM_SHUFFLE(3, 1, 2, 0));
+        __m256i sums = _mm256_add_epi32(gaps, lengths);
+        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 4));
+        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 8));
+        __m256i half = _mm256_permute2x128_si256(sums, sums, 0x08); /* 0, the lower one */
+        sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32(half, _MM_SHUFFLE(3, 3, 3, 3)));
+        __m256i starts = _mm256_add_epi32(done, _mm256_sub_epi32(sums, lengths));
+        done = _mm256_add_epi32(done, _mm256_permutevar8x32_epi32(sums, last));
+        __m256i columns = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(starts), inverse));
+        __m256i first = _mm256_sub_epi32(starts, _mm256_mullo_epi32(columns, height));
+        first = _mm256_min_epu32(first, _mm256_add_epi32(first, height)); /* from below 0 */
+        first = _mm256_min_epu32(first, _mm256_sub_epi32(first, height));
+        __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), some);
         bottom = _mm256_max_epu32(bottom, end);
-        if (_mm256_movemask_epi8(_mm256_cmpgt_epi64(end, height)))
-            break;
+        top = _mm256_min_epu32(top, _mm256_or_si256(first, _mm256_xor_si256(some, all)));
     }
-    uint64_t tops[LANES], bottoms[LANES];
+    uint32_t tops[LANES], bottoms[LANES];
     _mm256_storeu_si256((__m256i *)tops, top);
     _mm256_storeu_si256((__m256i *)bottoms, bottom);
-    rows->top = tops[0];
-    rows->bottom = bottoms[0];
-    for (unsigned i = 1; i < LANES; i++) {
+    for (unsigned i = 0; i < LANES; i++) {
         rows->top = tops[i] < rows->top ? tops[i] : rows->top;
         rows->bottom = bottoms[i] > rows->bottom ? bottoms[i] : rows->bottom;
     }

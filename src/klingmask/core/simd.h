@@ -18,7 +18,8 @@
 typedef struct {
     const uint32_t *runs; /* background and foreground in turn */
     size_t pairs;         /* of the two */
-    uint32_t height;      /* runs add up to less than 2**31 */
+    uint32_t height;      /* of an image of less than 2**31 pixels, in less than 2**20
+                             columns: their quotients are within 1 as floats */
     uint64_t top, bottom; /* the first row, and the one after the last; over the height
                              if some foreground goes on into the next column */
 } km_rows;
@@ -89,8 +90,9 @@ typedef struct {
      * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
     void (*read_codes)(km_codes *codes);
 
-    /* Finds the rows of foreground, of one pair at least. It may stop at the first run
-     * that goes on into the next column. NULL if there is no vector for it. */
+    /* Finds the rows of foreground, of one pair at least, to add to what is there. It may
+     * stop at the first run that goes on into the next column. NULL if there is no vector
+     * for it. */
     void (*rows_of)(km_rows *rows);
 
     /* Writes the codes of n runs as differences to the run two before, and returns
