@@ -40,17 +40,19 @@ static inline void unpack8(uint64_t bits, uint8_t value, uint8_t *pixels)
         pixels[i] = (uint8_t)(eight >> (8 * i));
 }
 
-/* n <= 64 pixels become a word of bits, the rest 0. */
+/* n <= 64 pixels become a word of bits, the rest 0. The last eight may overlap those
+ * before: their bits agree. */
 static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
 {
     uint64_t word = 0;
-    if (n == KM_WORD)
-        for (unsigned i = 0; i < KM_WORD; i += 8)
-            word |= pack8(pixels + i) << i;
-    else
+    if (n < 8) {
         for (size_t i = 0; i < n; i++)
             word |= (uint64_t)(pixels[i] != 0) << i;
-    return word;
+        return word;
+    }
+    for (size_t i = 0; i + 8 < n; i += 8)
+        word |= pack8(pixels + i) << i;
+    return word | pack8(pixels + n - 8) << (n - 8);
 }
 
 /* The scans, over any pack. Images are alike over long stretches, so four words
@@ -282,16 +284,30 @@ static inline divisor divisor_of(uint32_t height)
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 
+/* Of 32 pixels, those that are 0. */
+AVX2 static inline uint32_t clear32_avx2(const uint8_t *pixels)
+{
+    __m256i x = _mm256_loadu_si256((const __m256i *)pixels);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_setzero_si256()));
+}
+
+AVX2 static inline uint32_t clear16_avx2(const uint8_t *pixels)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)pixels);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+}
+
+/* Two vectors, which may overlap as in pack_scalar. */
 AVX2 static inline uint64_t pack_avx2(const uint8_t *pixels, size_t n)
 {
-    if (n < KM_WORD)
+    if (n < 16)
         return pack_scalar(pixels, n);
-    __m256i low = _mm256_loadu_si256((const __m256i *)pixels);
-    __m256i high = _mm256_loadu_si256((const __m256i *)(pixels + 32));
-    __m256i zero = _mm256_setzero_si256();
-    uint32_t low_clear = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, zero));
-    uint32_t high_clear = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, zero));
-    return ~((uint64_t)high_clear << 32 | low_clear);
+    uint64_t clear;
+    if (n < 32)
+        clear = clear16_avx2(pixels) | (uint64_t)clear16_avx2(pixels + n - 16) << (n - 16);
+    else
+        clear = clear32_avx2(pixels) | (uint64_t)clear32_avx2(pixels + n - 32) << (n - 32);
+    return _bzhi_u64(~clear, (unsigned)n);
 }
 
 SCANS(avx2, AVX2)
