@@ -7,7 +7,9 @@ CDN. Faults are planned for each endpoint, and every request is kept.
 import base64
 import hashlib
 import json
+import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -37,7 +39,7 @@ class Fault:
     code: int | None = None
     message: str = "planned"
     delay: float = 0.0  # before the reply, after the work
-    reset: str = ""  # "before" or "after" the work
+    reset: str = ""  # "before" or "after" the work; "garbled": then bytes that are no TLS
     body: bytes | None = None  # in the place of the reply
     cut: bool = False  # half of the reply, under the length of the whole
     headers: dict[str, str] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Service:
         self.files: dict[str, bytes] = {"/result.mp4": bytes(range(256)) * 2000}
         self.api_key = "key-for-tests"
         self.secret_key = "secret-key-for-tests-of-32-bytes-or-more"  # noqa: S105
+        self.unique = True  # whether a second task of an external id is refused
         self.polls_until_done = 2
         self.final = "succeed"
         self.tracking_shape: Any = lambda frames: frames
@@ -191,6 +194,8 @@ class Service:
 
     def create(self, body: Any) -> tuple[int, dict[str, Any]]:
         external = body["external_task_id"]
+        if self.unique and external in self.created:
+            return no(400, 1201, "external_task_id must be unique")
         self.created.append(external)
         task = {"task_id": f"task-{len(self.created)}", "polls": 0, "external": external}
         self.tasks[task["task_id"]] = task
@@ -259,6 +264,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
+    def garble(self) -> None:
+        """Write past the TLS layer, which the client's then cannot read."""
+        with socket.socket(fileno=os.dup(self.connection.fileno())) as bare:
+            bare.sendall(b"this was never encrypted")
+        self.close_connection = True
+
     def send(self, status: int, content: bytes, headers: dict[str, str], cut: bool = False) -> None:
         self.send_response(status)
         for name, value in headers.items():
@@ -307,6 +318,9 @@ class _Api(_Handler):
         if fault and fault.reset == "after":
             self.reset()
             return
+        if fault and fault.reset == "garbled":
+            self.garble()
+            return
         if fault:
             time.sleep(fault.delay)
         content = json.dumps(envelope).encode()
@@ -348,7 +362,7 @@ class _Cdn(_Handler):
 
 
 @contextmanager
-def running() -> Iterator[Service]:
+def running(tls: ssl.SSLContext | None = None) -> Iterator[Service]:
     """The service on two ports of its own, until the end of the block."""
     service = Service()
     servers = []
@@ -357,10 +371,12 @@ def running() -> Iterator[Service]:
             ("127.0.0.1", 0), type(handler.__name__, (handler,), {"service": service})
         )
         server.daemon_threads = True
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         servers.append(server)
     service.base_url, service.cdn_url = (
-        f"http://127.0.0.1:{server.server_address[1]}" for server in servers
+        f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}" for server in servers
     )
     try:
         yield service

@@ -60,6 +60,17 @@ def test_a_task_is_made_once_whatever_fails(
     assert service.tasks[task.task_id]["external"] == task.external_task_id
 
 
+def test_an_own_id_that_is_taken_is_this_call_s(service: Service, client: KlingClient) -> None:
+    """Something on the way sent the request twice, and handed on the second reply."""
+    service.faults["POST /"].append(Fault(400, 1201, works=True))
+    task = client.create_task("s", "removal", REMOVAL)
+    assert service.created == [task.external_task_id]
+    service.faults["POST /"] += [Fault(400, 1201), Fault(400, 1201, works=True)]
+    for external in (None, "the caller's"):  # the one was never made, the other is not known to be
+        with pytest.raises(kling.InvalidRequestError):
+            client.create_task("s", "removal", REMOVAL, external_task_id=external)
+
+
 def test_many_faulted_creates(service: Service, make: Callable[..., KlingClient]) -> None:
     """None doubled, none lost: each call that returns has its task, and each task a call."""
     dice = random.Random(0)  # noqa: S311

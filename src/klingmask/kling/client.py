@@ -263,9 +263,9 @@ class KlingClient:
         }
         if watermark is not None:
             body["watermark_info"] = {"enabled": watermark}
-        return self._create_once(body)
+        return self._create_once(body, own_id=external_task_id is None)
 
-    def _create_once(self, body: Mapping[str, Any]) -> Task:
+    def _create_once(self, body: Mapping[str, Any], *, own_id: bool) -> Task:
         external = body["external_task_id"]
         unknown = False  # whether an earlier request may have made the task
 
@@ -278,8 +278,9 @@ class KlingClient:
             except (NotSentError, RateLimitError):
                 raise  # nothing was made of this one
             except InvalidRequestError:
-                # Perhaps only because an earlier request has taken the id.
-                found = self._find(external, 0) if unknown else None
+                # Perhaps only because an earlier request has taken the id. None but
+                # this call's can have taken its own, whoever on the way repeated one.
+                found = self._find(external, 0) if unknown or own_id else None
                 if found is None:
                     raise
                 return found

@@ -9,6 +9,7 @@ import json
 import logging
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
@@ -115,9 +116,8 @@ class _Session(requests.Session):
         self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> Any:
         """No proxy on the way to this machine: what goes there by plain http must not leave it."""
-        if is_loopback(url):
-            return {"proxies": {}, "stream": stream, "verify": verify, "cert": cert}
-        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return {**settings, "proxies": {}} if is_loopback(url) else settings
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """No target: requests would read the whole body of a redirect to find it, however long."""
@@ -232,10 +232,8 @@ class Transport:
             raise NotSentError(f"{method} {path}: no connection in time") from None
         except requests.Timeout:
             raise RequestTimeoutError(f"{method} {path}: no reply in time") from None
-        except requests.exceptions.SSLError as error:
-            raise NotSentError(f"{method} {path}: {self._redacted(str(error))}") from None
         except requests.RequestException as error:
-            kind = NotSentError if _never_connected(error) else RequestConnectionError
+            kind = NotSentError if _never_sent(error) else RequestConnectionError
             raise kind(f"{method} {path}: {self._redacted(str(error))}") from None
         log.debug("%s %s: HTTP %s, %s bytes", method, path, response.status_code, len(content))
         return self._understand(response, content, f"{method} {path}")
@@ -334,19 +332,23 @@ def pieces(response: requests.Response) -> Iterator[bytes]:
         raise requests.ConnectionError(error) from error
 
 
-def _never_connected(error: BaseException) -> bool:
-    """Whether the request failed before a byte of it was sent."""
-    seen = 0
-    cause: Any = error
-    while cause is not None and seen < 10:
-        name = type(cause).__name__
-        if name in ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError"):
-            return True
-        reason = getattr(cause, "reason", None)
-        first = cause.args[0] if cause.args and isinstance(cause.args[0], BaseException) else None
-        cause = reason if isinstance(reason, BaseException) else first or cause.__cause__
-        seen += 1
-    return False
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the request failed before a byte of it was sent.
+
+    TLS that breaks is no sign of it, as it may break while the reply is read;
+    a certificate that is refused is, as that ends the handshake.
+    """
+    cause: Any = error.args[0] if error.args else None
+    if isinstance(cause, urllib3.exceptions.MaxRetryError):
+        cause = cause.reason
+    if isinstance(cause, urllib3.exceptions.ProxyError):
+        cause = cause.original_error
+    if isinstance(cause, urllib3.exceptions.SSLError):
+        return bool(cause.args) and isinstance(cause.args[0], ssl.SSLCertVerificationError)
+    return isinstance(
+        cause,
+        (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError),
+    )
 
 
 def _seconds(retry_after: str | None) -> float | None:
