@@ -295,8 +295,9 @@ def edit(
     Keys come from KLING_API_KEY, or KLING_ACCESS_KEY and KLING_SECRET_KEY. With
     --local, VIDEO is a file, and nothing leaves this machine.
     """
-    from klingmask.kling import KlingClient, prompts
+    from klingmask.kling import EditMode, KlingClient, prompts
 
+    mode: EditMode
     if (remove is not None) + bool(swap) + (add is not None) != 1:
         raise click.UsageError("give exactly one of --remove, --swap and --add")
     if remove is not None:

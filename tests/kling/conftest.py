@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import tenacity
 
 from klingmask.kling import KlingClient, transport
 from tests.kling.server import Service, running
@@ -22,15 +21,16 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"KLING_{name}", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fiftieth of the real ones."""
+    real = transport.pause
+    monkeypatch.setattr(transport, "pause", lambda error, attempt: real(error, attempt) / 50)
+
+
 @pytest.fixture
-def make(service: Service, monkeypatch: pytest.MonkeyPatch) -> Callable[..., KlingClient]:
-    """A client whose pauses are a fiftieth of the real ones."""
-    real = transport._wait
-    monkeypatch.setattr(
-        transport,
-        "_wait",
-        lambda state: real(state) / 50 if isinstance(state, tenacity.RetryCallState) else 0,
-    )
+def make(service: Service) -> Callable[..., KlingClient]:
+    """A client that does not wait long."""
 
     def client(**options: Any) -> KlingClient:
         options = {

@@ -12,9 +12,11 @@ import pytest
 
 from klingmask import kling
 from klingmask.kling import KlingClient, UnknownOutcomeError, download, transport
+from klingmask.kling.transport import Patience
 
 OK = b"HTTP/1.1 200 OK\r\n"
 FOUND = b"HTTP/1.1 302 Found\r\n"
+SHORT = Patience((1.0, 1.0), 0.2)
 REMOVAL = "Delete it from <<<video_1>>>"
 
 Answer = Callable[[socket.socket], None]
@@ -159,7 +161,7 @@ def test_a_download_that_hardly_moves(tmp_path: Path, monkeypatch: pytest.Monkey
     with answering(slow) as url:
         started = time.monotonic()
         with pytest.raises(kling.RequestConnectionError, match=r"bytes in 0\.3 s"):
-            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", attempts=2)
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=SHORT)
         assert time.monotonic() - started < 5
     assert list(tmp_path.iterdir()) == []
 
@@ -177,10 +179,10 @@ def test_a_download_that_hardly_moves(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_half_a_file_is_none(content: bytes, tmp_path: Path) -> None:
     with answering(says(content)) as url:
         with pytest.raises(kling.KlingError):
-            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", attempts=2)
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=SHORT)
         if b"Length: 0" not in content:
             with pytest.raises(kling.KlingError):
-                download.fetch(f"{url}/a.json", attempts=2)
+                download.fetch(f"{url}/a.json", patience=SHORT)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,7 +6,7 @@ extra ``kling``.
 """
 
 from klingmask.kling import prompts
-from klingmask.kling.checks import ImageSource, Point
+from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, Point
 from klingmask.kling.client import KlingClient
 from klingmask.kling.errors import (
     AccountError,
@@ -15,6 +15,7 @@ from klingmask.kling.errors import (
     InvalidRequestError,
     KlingError,
     NotFoundError,
+    Outcome,
     PermissionDeniedError,
     PolicyError,
     RateLimitError,
@@ -28,6 +29,7 @@ from klingmask.kling.errors import (
 )
 from klingmask.kling.models import (
     InitReply,
+    ObjectId,
     PreviewReply,
     Reply,
     SelectedObject,
@@ -43,6 +45,8 @@ __all__ = [
     "AuthenticationError",
     "BadReplyError",
     "ClicksInside",
+    "Duration",
+    "EditMode",
     "EditSession",
     "EditTask",
     "ImageSource",
@@ -50,7 +54,10 @@ __all__ = [
     "InvalidRequestError",
     "KlingClient",
     "KlingError",
+    "Mode",
     "NotFoundError",
+    "ObjectId",
+    "Outcome",
     "PermissionDeniedError",
     "Point",
     "PolicyError",

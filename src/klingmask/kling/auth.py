@@ -13,6 +13,7 @@ __all__ = ["ApiKey", "Auth", "TokenKeys", "find_auth"]
 
 LIFETIME = 1800  # seconds that a token is valid, as the platform's documentation has it
 SKEW = 5  # seconds that the clocks may differ
+_VARIABLES = ("KLING_API_KEY", "KLING_ACCESS_KEY", "KLING_SECRET_KEY")
 RENEW_BEFORE = 60  # seconds before a token ends in which a new one is made
 
 
@@ -98,17 +99,27 @@ def find_auth(
     secret_key: str | None,
 ) -> Auth:
     """Choose by arguments, or else by the environment; an API key comes first."""
-    if not (api_key or access_key or secret_key):
-        api_key = os.environ.get("KLING_API_KEY")
-        access_key = os.environ.get("KLING_ACCESS_KEY")
-        secret_key = os.environ.get("KLING_SECRET_KEY")
+    given = {"api_key": api_key, "access_key": access_key, "secret_key": secret_key}
+    if not any(given.values()):
+        given = {name: os.environ.get(name) for name in _VARIABLES}
     elif api_key and (access_key or secret_key):
-        raise AuthenticationError("give an API key, or an access and a secret key, not both")
-    for name, value in (("key", api_key), ("key", access_key), ("key", secret_key)):
+        raise AuthenticationError(
+            "there are api_key and access_key or secret_key",
+            advice="give KlingClient an API key, or an access and a secret key, not both",
+        )
+    for name, value in given.items():
         if value and (not value.isascii() or not value.isprintable() or " " in value):
-            raise AuthenticationError(f"a {name} has a space or a character that keys do not have")
-    if api_key:
-        return ApiKey(api_key)
-    if access_key and secret_key:
-        return TokenKeys(access_key, secret_key)
-    raise AuthenticationError("there is no API key, nor both an access and a secret key")
+            raise AuthenticationError(
+                f"{name} has a space or a character that keys do not have",
+                advice="copy it again, without line ends",
+            )
+    key, access, secret = given.values()
+    if key:
+        return ApiKey(key)
+    if access and secret:
+        return TokenKeys(access, secret)
+    raise AuthenticationError(
+        "there is no API key, nor both an access and a secret key",
+        advice="give them to KlingClient, or set KLING_API_KEY, "
+        "or KLING_ACCESS_KEY and KLING_SECRET_KEY",
+    )

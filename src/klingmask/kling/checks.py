@@ -8,17 +8,23 @@ import binascii
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, NamedTuple, Self, SupportsIndex, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, SupportsIndex, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from klingmask.kling.errors import InvalidRequestError
-from klingmask.kling.transport import shown_url
+from klingmask.kling.urls import shown_url
 
-__all__ = ["ImageSource", "Point", "PointLike"]
+__all__ = ["Duration", "EditMode", "ImageSource", "Mode", "Point", "PointLike"]
+
+EditMode: TypeAlias = Literal["addition", "swap", "removal"]
+Mode: TypeAlias = Literal["std", "pro"]
+Duration: TypeAlias = Literal["5", "10", 5, 10]
+
+_Text = TypeVar("_Text", bound=str)
 
 MAX_FRAMES = 10
 MAX_POINTS = 10
@@ -26,10 +32,11 @@ MAX_PROMPT = 2500
 MAX_IMAGE_BYTES = 10 * 10**6
 MIN_IMAGE_SIDE = 300
 MAX_ASPECT = 2.5
-EDIT_MODES = ("addition", "swap", "removal")
+EDIT_MODES: tuple[EditMode, ...] = get_args(EditMode)
 IMAGES = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
-MODES = ("std", "pro")
-DURATIONS = {"5": (2.0, 5.0), "10": (7.0, 10.0)}
+MODES: tuple[Mode, ...] = get_args(Mode)
+MODELS = ("kling-v1-6",)
+DURATIONS: dict[Literal["5", "10"], tuple[float, float]] = {"5": (2.0, 5.0), "10": (7.0, 10.0)}
 """Of the result, and from how many seconds to how many the source may be long."""
 FRAME_SLACK = 0.1
 """Seconds that a source may be over: containers round to whole frames."""
@@ -70,6 +77,8 @@ def points_of(points: Sequence[PointLike]) -> list[Point]:
     checked = []
     for point in points:
         try:
+            if isinstance(point, str):
+                raise TypeError
             x, y = (float(value) for value in point)
         except (TypeError, ValueError):
             raise InvalidRequestError(f"a point is (x, y), got {point!r}") from None
@@ -117,11 +126,13 @@ def identifier(value: str, name: str) -> str:
     return value
 
 
-def one_of(value: str, allowed: Sequence[str], name: str) -> str:
+def one_of(value: str, allowed: Iterable[_Text], name: str) -> _Text:
     """Return one of the allowed values."""
-    if value not in allowed:
-        raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-    return value
+    allowed = tuple(allowed)
+    for one in allowed:
+        if value == one:
+            return one
+    raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
@@ -217,7 +228,7 @@ def _check_image(content: bytes, name: str) -> None:
         )
 
 
-def duration(wanted: str | int | None, seconds: float | None) -> str:
+def duration(wanted: str | int | None, seconds: float | None) -> Literal["5", "10"]:
     """Return "5" or "10", derived from the source's length if it is not given, and fitting it."""
     if wanted is None:
         if seconds is None:
@@ -228,7 +239,7 @@ def duration(wanted: str | int | None, seconds: float | None) -> str:
         raise InvalidRequestError(
             f"the video is {seconds:g} s long; it must be 2 to 5 s or 7 to 10 s"
         )
-    name = one_of(str(wanted), tuple(DURATIONS), "duration")
+    name = one_of(str(wanted), DURATIONS, "duration")
     least, most = DURATIONS[name]
     if seconds is not None and not least <= seconds <= most + FRAME_SLACK:
         raise InvalidRequestError(
@@ -250,4 +261,26 @@ def task_id(value: str | None, external: str | None) -> str:
     if (value is None) == (external is None):
         raise InvalidRequestError("give exactly one of task_id and external_task_id")
     found: Any = value if external is None else external
-    return identifier(found, "task_id" if external is None else "external_task_id")
+    name = "task_id" if external is None else "external_task_id"
+    if found in (".", ".."):  # which a path cannot hold
+        raise InvalidRequestError(f"{name} {found!r} is no task id")
+    return identifier(found, name)
+
+
+def seconds(value: float, name: str) -> float:
+    """Return a time that is not negative."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:
+        raise InvalidRequestError(f"{name} must be a number of seconds from 0, got {value!r}")
+    return float(value)
+
+
+def timeouts(value: float | tuple[float, float]) -> tuple[float, float]:
+    """Return the seconds for a connection and for a reply, of one number or a pair."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise InvalidRequestError(f"timeout must be a number or a pair of them, got {value!r}")
+    connect, read = (seconds(one, "timeout") for one in pair)
+    if not (connect and read):
+        raise InvalidRequestError(f"timeout must be more than 0 seconds, got {value!r}")
+    return connect, read

@@ -1,48 +1,30 @@
-"""The eight endpoints, one method each, and nothing more.
+"""The eight endpoints, one method each, and three short ways to use several of them.
+
+What a method sends is checked in `checks`, how it is sent is `transport`'s
+business, and how a task is made only once is that of `once`.
 
 Source: the Multi-Elements page of Kling's API reference.
 """
 
-import logging
 import os
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from klingmask.kling import checks
 from klingmask.kling.auth import Auth, find_auth
-from klingmask.kling.checks import ImageSource, PointLike
-from klingmask.kling.errors import (
-    BadReplyError,
-    InvalidRequestError,
-    KlingError,
-    NotFoundError,
-    RateLimitError,
-    UnknownOutcomeError,
-)
-from klingmask.kling.models import (
-    InitReply,
-    PreviewReply,
-    Reply,
-    SelectionReply,
-    Task,
-    accepted,
-    data_of,
-)
-from klingmask.kling.transport import NotSentError, Transport, is_passing
+from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, PointLike
+from klingmask.kling.models import InitReply, PreviewReply, Reply, SelectionReply, Task
+from klingmask.kling.once import PATH, create_once, task_path
+from klingmask.kling.transport import Patience, Transport, undone
 
 if TYPE_CHECKING:
     from klingmask.kling.session import EditSession, EditTask
 
 __all__ = ["KlingClient"]
 
-log = logging.getLogger("klingmask.kling")
-
 SINGAPORE = "https://api-singapore.klingai.com"
-PATH = "/v1/videos/multi-elements"
 
 
 class KlingClient:
@@ -60,8 +42,8 @@ class KlingClient:
         KLING_ACCESS_KEY and KLING_SECRET_KEY, are taken from the environment.
     base_url : str, optional
         By default KLING_BASE_URL, or else the servers outside China.
-    timeout : (float, float)
-        Seconds to wait for a connection, and for a reply.
+    timeout : float or (float, float)
+        Seconds to wait for a connection, and for a reply; one number is for both.
     retry_for : float
         Seconds for which a request is tried again where that may help.
     settle : float
@@ -77,14 +59,15 @@ class KlingClient:
         access_key: str | None = None,
         secret_key: str | None = None,
         base_url: str | None = None,
-        timeout: tuple[float, float] = (10.0, 60.0),
+        timeout: float | tuple[float, float] = (10.0, 60.0),
         retry_for: float = 120.0,
         settle: float = 20.0,
     ) -> None:
         auth: Auth = find_auth(api_key, access_key, secret_key)
         url = base_url or os.environ.get("KLING_BASE_URL") or SINGAPORE
-        self._transport = Transport(url, auth, timeout, retry_for)
-        self._settle = settle
+        patience = Patience(checks.timeouts(timeout), checks.seconds(retry_for, "retry_for"))
+        self._transport = Transport(url, auth, patience)
+        self._settle = checks.seconds(settle, "settle")
 
     def __repr__(self) -> str:
         return f"KlingClient({self._transport.base_url!r})"
@@ -124,8 +107,8 @@ class KlingClient:
         InitReply
         """
         body = checks.video_source(video_id, video_url)
-        return InitReply.parse(
-            self._transport.call("POST", f"{PATH}/init-selection", body=body, repeatable=False)
+        return self._transport.call(
+            "POST", f"{PATH}/init-selection", InitReply.parse, body=body, again=undone
         )
 
     def add_selection(
@@ -133,8 +116,9 @@ class KlingClient:
     ) -> SelectionReply:
         """Mark points of a frame.
 
-        It is not sent again where it may have been done, as the points would count
-        twice; `EditSession` puts such a session right.
+        It is sent again where the service says that it did nothing, and not where
+        nobody says so, as the points would count twice; `EditSession` puts such a
+        session right.
 
         Parameters
         ----------
@@ -161,28 +145,34 @@ class KlingClient:
         return self._select("delete-selection", session_id, frame_index, points)
 
     def _select(
-        self, endpoint: str, session_id: str, frame_index: int, points: Sequence[PointLike]
+        self,
+        endpoint: Literal["add-selection", "delete-selection"],
+        session_id: str,
+        frame_index: int,
+        points: Sequence[PointLike],
+        *,
+        again: Callable[[BaseException], bool] = undone,
     ) -> SelectionReply:
+        """Add or delete points; `again` says after which errors they are sent again."""
         body = {
             "session_id": checks.identifier(session_id, "session_id"),
             "frame_index": checks.frame_index(frame_index),
             "points": [{"x": x, "y": y} for x, y in checks.points_of(points)],
         }
-        return SelectionReply.parse(
-            self._transport.call("POST", f"{PATH}/{endpoint}", body=body, repeatable=False)
+        return self._transport.call(
+            "POST", f"{PATH}/{endpoint}", SelectionReply.parse, body=body, again=again
         )
 
     def clear_selection(self, session_id: str) -> Reply:
         """Take all points of a session away."""
         body = {"session_id": checks.identifier(session_id, "session_id")}
-        envelope = self._transport.call("POST", f"{PATH}/clear-selection", body=body)
-        return Reply.of(accepted(envelope), envelope)
+        return self._transport.call("POST", f"{PATH}/clear-selection", Reply.parse, body=body)
 
     def preview_selection(self, session_id: str) -> PreviewReply:
         """Have the selection followed through the video, and get the URLs of the result."""
         body = {"session_id": checks.identifier(session_id, "session_id")}
-        return PreviewReply.parse(
-            self._transport.call("POST", f"{PATH}/preview-selection", body=body)
+        return self._transport.call(
+            "POST", f"{PATH}/preview-selection", PreviewReply.parse, body=body
         )
 
     # ---- tasks ----
@@ -190,13 +180,13 @@ class KlingClient:
     def create_task(
         self,
         session_id: str,
-        edit_mode: str,
+        edit_mode: EditMode,
         prompt: str,
         *,
         images: Sequence[ImageSource] = (),
         negative_prompt: str = "",
-        mode: str = "std",
-        duration: str | int | None = None,
+        mode: Mode = "std",
+        duration: Duration | None = None,
         watermark: bool | None = None,
         callback_url: str | None = None,
         external_task_id: str | None = None,
@@ -231,7 +221,7 @@ class KlingClient:
         external_task_id : str, optional
             Your own name for the task, unique in the account: if the outcome is
             unknown, a task that has it already is taken for this one.
-        model_name : str
+        model_name : {"kling-v1-6"}
 
         Returns
         -------
@@ -242,10 +232,10 @@ class KlingClient:
         InvalidRequestError
             Before anything is sent, if a documented limit is not kept.
         UnknownOutcomeError
-            If the task may have been made, but the service cannot be asked.
+            If the task may have been made, but the service does not tell.
         """
         body: dict[str, Any] = {
-            "model_name": checks.identifier(model_name, "model_name"),
+            "model_name": checks.one_of(model_name, checks.MODELS, "model_name"),
             "session_id": checks.identifier(session_id, "session_id"),
             "edit_mode": checks.one_of(edit_mode, checks.EDIT_MODES, "edit_mode"),
         }
@@ -259,86 +249,18 @@ class KlingClient:
             "callback_url": callback_url or "",
             "external_task_id": f"klingmask-{uuid.uuid4().hex}"
             if external_task_id is None
-            else checks.identifier(external_task_id, "external_task_id"),
+            else checks.task_id(None, external_task_id),
         }
         if watermark is not None:
             body["watermark_info"] = {"enabled": watermark}
-        return self._create_once(body, own_id=external_task_id is None)
-
-    def _create_once(self, body: Mapping[str, Any], *, own_id: bool) -> Task:
-        external = body["external_task_id"]
-        unknown = False  # whether an earlier request may have made the task
-
-        def attempt() -> Task:
-            nonlocal unknown
-            try:
-                log.info("create_task %s", external)
-                envelope = self._transport.once("POST", PATH, body=body)
-                return Task.parse(data_of(envelope), envelope.get("request_id"))
-            except (NotSentError, RateLimitError):
-                raise  # nothing was made of this one
-            except InvalidRequestError:
-                # Perhaps only because an earlier request has taken the id. None but
-                # this call's can have taken its own, whoever on the way repeated one.
-                found = self._find(external, 0) if unknown or own_id else None
-                if found is None:
-                    raise
-                return found
-            except KlingError as error:
-                if not (is_passing(error) or _undecided(error)):
-                    raise
-                unknown = True
-                log.warning("create_task %s: %s; looking for the task", external, error)
-                found = self._find(external, self._settle)
-                if found is None:
-                    raise
-                return found
-
-        try:
-            return self._transport.retry(
-                attempt, lambda error: is_passing(error) or _undecided(error)
-            )
-        except KlingError as error:
-            if not unknown or isinstance(error, UnknownOutcomeError):
-                raise
-            found = self._find(external, 0)
-            if found is not None:
-                return found
-            if not (is_passing(error) or _undecided(error)):
-                raise  # the service has decided, and knows of no task
-            raise UnknownOutcomeError(f"{error.message}; task {external}", external) from error
-        except BaseException as error:  # an interrupt, say: whoever sees it can still find the task
-            error.add_note(f"the task may have been made: get_task(external_task_id={external!r})")
-            raise
-
-    def _find(self, external_task_id: str, settle: float) -> Task | None:
-        """The task of that id, if it turns up within `settle` seconds."""
-        until, pause = time.monotonic() + settle, 0.25
-        while True:
-            try:
-                found = self.get_task(external_task_id=external_task_id)
-                if found.external_task_id not in (external_task_id, None):
-                    raise BadReplyError(f"the task {found.external_task_id!r} came instead")
-                return found
-            except KlingError as error:
-                # Only the service can say that there is none, not a gateway's own 404.
-                if not (isinstance(error, NotFoundError) and error.code is not None):
-                    raise UnknownOutcomeError(
-                        f"task {external_task_id} may have been made: {error}", external_task_id
-                    ) from error
-            left = until - time.monotonic()
-            if left <= 0:
-                return None
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 5.0)
+        return create_once(
+            self._transport, body, own_id=external_task_id is None, settle=self._settle
+        )
 
     def get_task(self, task_id: str | None = None, *, external_task_id: str | None = None) -> Task:
         """Ask how a task stands, by either of its ids."""
-        found = quote(checks.task_id(task_id, external_task_id), safe="")
-        if found in (".", ".."):
-            raise InvalidRequestError(f"{found!r} is no task id")
-        envelope = self._transport.call("GET", f"{PATH}/{found}")
-        return Task.parse(data_of(envelope), envelope.get("request_id"))
+        path = task_path(checks.task_id(task_id, external_task_id))
+        return self._transport.call("GET", path, Task.parse)
 
     def list_tasks(self, page_num: int = 1, page_size: int = 30) -> list[Task]:
         """Get a page of the account's tasks.
@@ -351,7 +273,7 @@ class KlingClient:
             1 to 500.
         """
         params = checks.page(page_num, page_size)
-        return list(Task.parse_list(self._transport.call("GET", PATH, params=params)))
+        return self._transport.call("GET", PATH, Task.parse_list, params=params)
 
     def iter_tasks(self, page_size: int = 100) -> Iterator[Task]:
         """Go through all tasks, page after page; one that moves on between pages comes once.
@@ -389,8 +311,3 @@ class KlingClient:
         from klingmask.kling.session import EditTask
 
         return EditTask(self, self.get_task(task_id, external_task_id=external_task_id))
-
-
-def _undecided(error: BaseException) -> bool:
-    """Whether it is a success whose words leave open what was done."""
-    return isinstance(error, BadReplyError) and error.status is None

@@ -1,27 +1,26 @@
 """Files from the service's CDN: without keys, resumed, whole or not at all."""
 
-import logging
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Never
+from typing import BinaryIO, Never, TypeAlias
 from urllib.parse import urljoin
 
 import requests
 import tenacity
 from tqdm import tqdm
 
+from klingmask.kling import transport
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
-from klingmask.kling.transport import anonymous_session, check_url, is_loopback, pieces, shown_url
+from klingmask.kling.transport import Patience, anonymous_session, passes, pieces, seconds_of
+from klingmask.kling.urls import check_url, is_loopback, shown_url
 
 __all__ = ["download", "fetch"]
 
-log = logging.getLogger("klingmask.kling")
-
-TIMEOUT = (10.0, 60.0)
 MAX_FETCH = 256 << 20  # bytes that are read into memory
 MAX_DOWNLOAD = 8 << 30
 MAX_REDIRECTS = 5
@@ -29,24 +28,28 @@ MIN_RATE = 1024.0  # bytes a second, on average after the first minute
 GRACE = 60.0  # seconds
 
 
-def fetch(url: str, *, attempts: int = 5) -> bytes:
+def fetch(url: str, *, patience: Patience | None = None) -> bytes:
     """Read a file into memory."""
     content = bytearray()
 
-    def take(session: requests.Session) -> None:
+    def take(get: _Get) -> None:
         content.clear()
-        with _get(session, url, {}) as response:
+        with get(url, {}) as response:
             _refuse(response, url)
             for piece in _flowing(response, url, MAX_FETCH):
                 content.extend(piece)
             _check_length(response, len(content), url)
 
-    _retry(take, url, attempts)
+    _retry(take, url, patience or Patience(), lambda: 0)
     return bytes(content)
 
 
 def download(
-    url: str, path: str | PathLike[str], *, progress: bool = False, attempts: int = 8
+    url: str,
+    path: str | PathLike[str],
+    *,
+    progress: bool = False,
+    patience: Patience | None = None,
 ) -> Path:
     """Save a file: streamed to a name beside `path`, and moved there when it is whole."""
     target = Path(path)
@@ -59,7 +62,7 @@ def download(
             _bar(target.name, progress) as bar,
         ):
             state = _Download(url, file, bar)
-            _retry(state.go_on, url, attempts)
+            _retry(state.go_on, url, patience or Patience(), lambda: state.reached)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
@@ -77,33 +80,33 @@ class _Download:
 
     def __init__(self, url: str, file: BinaryIO, bar: "tqdm[Never]") -> None:
         self.url, self.file, self.bar = url, file, bar
-        self.etag: str | None = None
+        self.validators: tuple[str | None, str | None] = None, None
         self.total: int | None = None
+        self.reached = 0
+        """The most bytes that the file ever had."""
 
-    def go_on(self, session: requests.Session) -> None:
+    def go_on(self, get: "_Get") -> None:
         """Take it up where it broke off, or from the start if the file is another one."""
         done = self.file.tell()
-        headers = {}
-        if done and self.etag:
-            headers = {"Range": f"bytes={done}-", "If-Range": self.etag}
-        with _get(session, self.url, headers) as response:
+        headers = self._range(done)
+        with get(self.url, headers) as response:
             if headers and response.status_code == 416:
                 self._again("the rest of it is refused")
             _refuse(response, self.url, asked_for_part=bool(headers))
             if response.status_code == 206:
-                start, total = _content_range(response, self.url)
-                if start != done or (self.total is not None and total not in (None, self.total)):
-                    self._again(f"asked from {done} of {self.total}, got {start} of {total}")
-                self.total = total if self.total is None else self.total
+                self._check_part(response, done, sure="If-Range" in headers)
             else:
-                self.file.seek(0)
-                self.file.truncate()
+                self._restart()
                 self.total = _length(response)
-                self.etag = _strong_etag(response)
+                self.validators = (
+                    response.headers.get("ETag"),
+                    response.headers.get("Last-Modified"),
+                )
             self.bar.total = self.total
             self.bar.n = self.file.tell()
             for piece in _flowing(response, self.url, MAX_DOWNLOAD - self.file.tell()):
                 self.file.write(piece)
+                self.reached = max(self.reached, self.file.tell())
                 self.bar.update(len(piece))
         if self.total is not None and self.file.tell() != self.total:
             raise RequestConnectionError(
@@ -112,23 +115,57 @@ class _Download:
         if self.file.tell() == 0:
             raise BadReplyError(f"{shown_url(self.url)} is empty")
 
+    def _range(self, done: int) -> dict[str, str]:
+        """Headers that ask for the rest, if it can be told that it is of the same file.
+
+        By a strong ETag or the time of the last change; else the length must do.
+        """
+        etag, changed = self.validators
+        strong = etag if etag and not etag.startswith("W/") else changed
+        if not done or not (strong or self.total):
+            return {}
+        return {"Range": f"bytes={done}-"} | ({"If-Range": strong} if strong else {})
+
+    def _check_part(self, response: requests.Response, done: int, *, sure: bool) -> None:
+        """See that a part goes on where the file ends, and is of the same file."""
+        start, total = _content_range(response, self.url)
+        fits = total == self.total or (sure and None in (total, self.total))
+        if start != done or not fits:
+            self._again(f"asked from {done} of {self.total}, got {start} of {total}")
+        for name, known in zip(("ETag", "Last-Modified"), self.validators, strict=True):
+            if known and response.headers.get(name, known) != known:
+                self._again(f"its {name} is another one now")
+        self.total = total or self.total
+
+    def _restart(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+
     def _again(self, reason: str) -> Never:
         """From the start, with the next attempt."""
-        self.etag = None
+        self._restart()
         raise RequestConnectionError(f"{shown_url(self.url)}: {reason}")
 
 
-def _get(session: requests.Session, url: str, headers: Mapping[str, str]) -> requests.Response:
+_Get: TypeAlias = Callable[[str, Mapping[str, str]], requests.Response]
+
+
+def _get(
+    session: requests.Session,
+    timeout: tuple[float, float],
+    url: str,
+    headers: Mapping[str, str],
+) -> requests.Response:
     """A GET that follows redirects as long as they stay on https."""
-    local = is_loopback(check_url(url, "a result's URL"))
+    local = is_loopback(check_url(url, "a result's URL", BadReplyError))
     for _ in range(MAX_REDIRECTS + 1):
-        if is_loopback(check_url(url, "a result's URL")) and not local:
+        if is_loopback(check_url(url, "a result's URL", BadReplyError)) and not local:
             raise BadReplyError(f"a redirect to this machine, {shown_url(url)}, is not followed")
         response = session.get(
             url,
             headers={"Accept-Encoding": "identity", **headers},
             stream=True,
-            timeout=TIMEOUT,
+            timeout=timeout,
         )
         if response.status_code not in (301, 302, 303, 307, 308):
             return response
@@ -158,7 +195,12 @@ def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = Fal
         return
     passing = response.status_code >= 500 or response.status_code in (408, 429)
     kind = RequestConnectionError if passing else BadReplyError
-    raise kind(f"{shown_url(url)} cannot be had; results live 30 days", status=response.status_code)
+    raise kind(
+        f"{shown_url(url)} cannot be had",
+        status=response.status_code,
+        retry_after=seconds_of(response.headers.get("Retry-After")),
+        advice="try again later" if passing else "results live 30 days",
+    )
 
 
 def _length(response: requests.Response) -> int | None:
@@ -182,31 +224,41 @@ def _content_range(response: requests.Response, url: str) -> tuple[int, int | No
     return int(start), int(total) if total.isdecimal() else None
 
 
-def _strong_etag(response: requests.Response) -> str | None:
-    etag = response.headers.get("ETag")
-    return etag if etag and not etag.startswith("W/") else None
+def _retry(
+    take: Callable[[_Get], None], url: str, patience: Patience, reached: Callable[[], int]
+) -> None:
+    """Take, again after a break: until nothing new has come for as long as one is patient.
 
+    What comes must come fast enough, too, on average over all attempts.
+    """
+    furthest, tries, moved = 0, 0, time.monotonic()
 
-def _retry(take: Callable[[requests.Session], None], url: str, attempts: int) -> None:
-    """Take, again after a break."""
-
-    def once(session: requests.Session) -> None:
+    def once(get: _Get) -> None:
+        nonlocal furthest, tries, moved
+        tries += 1
         try:
-            take(session)
+            take(get)
         except requests.RequestException as error:
             raise RequestConnectionError(
                 f"{shown_url(url)}: the connection failed ({type(error).__name__})"
             ) from None
+        finally:
+            if reached() > furthest:
+                furthest, tries, moved = reached(), 1, time.monotonic()
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        then = time.monotonic() + state.upcoming_sleep
+        slowest = patience.retry_for + furthest / MIN_RATE
+        return then >= min(moved + patience.retry_for, state.start_time + slowest)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        return transport.pause(state.outcome.exception() if state.outcome else None, tries)
 
     with anonymous_session() as session:
         tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(RequestConnectionError),
-            stop=tenacity.stop_after_attempt(attempts),
-            wait=tenacity.wait_random_exponential(multiplier=0.4, max=10),
-            before_sleep=lambda state: log.warning(
-                "download, attempt %s: %s",
-                state.attempt_number,
-                state.outcome and state.outcome.exception(),
-            ),
+            retry=tenacity.retry_if_exception(passes),
+            stop=stop,
+            wait=wait,
+            before_sleep=transport.log_retry,
             reraise=True,
-        )(once, session)
+        )(once, partial(_get, session, patience.timeout))

@@ -5,8 +5,8 @@ KlingError
   PermissionDeniedError    this key, or this address, may not do that
   AccountError             the account is in arrears, or its pack is used up
   InvalidRequestError      a limit or a parameter, found here or by the service
-    SessionExpiredError    the session is older than 24 hours
   NotFoundError            no such task, session or model
+    SessionExpiredError    both: the session is older than 24 hours
   PolicyError              a content or platform policy was triggered
   RateLimitError           too many requests or tasks at once
   ServerError              the service failed
@@ -18,7 +18,8 @@ KlingError
   UnknownOutcomeError      a task may or may not have been made
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "AccountError",
@@ -27,6 +28,7 @@ __all__ = [
     "InvalidRequestError",
     "KlingError",
     "NotFoundError",
+    "Outcome",
     "PermissionDeniedError",
     "PolicyError",
     "RateLimitError",
@@ -38,6 +40,11 @@ __all__ = [
     "TaskFailedError",
     "UnknownOutcomeError",
 ]
+
+
+Outcome: TypeAlias = Literal["unsent", "refused", "failed", "unknown"]
+"""What became of a request: it never left; it was decided against; the service says
+that it failed; it may have been done."""
 
 
 class KlingError(Exception):
@@ -57,9 +64,14 @@ class KlingError(Exception):
         What to do about it.
     retry_after : float or None
         Seconds that the service asked to wait.
+    passing : bool
+        Whether the same request may succeed later.
+    outcome : {"unsent", "refused", "failed", "unknown"} or None
+        What became of the request; None if it is not about one.
     """
 
-    advice: ClassVar[str] = ""
+    advice: str = ""
+    passing: bool = False
 
     def __init__(
         self,
@@ -69,6 +81,9 @@ class KlingError(Exception):
         status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        advice: str | None = None,
+        passing: bool | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -76,6 +91,11 @@ class KlingError(Exception):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        if advice is not None:
+            self.advice = advice
+        if passing is not None:
+            self.passing = passing
+        self.outcome = outcome
 
     def __str__(self) -> str:
         facts = [
@@ -112,15 +132,19 @@ class AccountError(KlingError):
 class InvalidRequestError(KlingError, ValueError):
     """A limit or a parameter, found here before anything was sent, or by the service."""
 
-
-class SessionExpiredError(InvalidRequestError):
-    """The session is older than the 24 hours that it lives."""
-
-    advice = "start a new one with edit_video()"
+    advice = "correct what it names; the same request will be refused again"
 
 
 class NotFoundError(KlingError):
     """No such task, session or model."""
+
+    advice = "check the id and the account; sessions live 24 hours, results 30 days"
+
+
+class SessionExpiredError(InvalidRequestError, NotFoundError):
+    """The session is older than the 24 hours that it lives."""
+
+    advice = "start a new one with edit_video()"
 
 
 class PolicyError(KlingError):
@@ -133,36 +157,72 @@ class RateLimitError(KlingError):
     """Too many requests, or too many tasks at once."""
 
     advice = "wait for running tasks to end, or raise the client's retry_for"
+    passing = True
 
 
 class ServerError(KlingError):
     """The service failed, or is in maintenance."""
 
+    advice = "try again later; if it stays, tell the service's support the request_id"
+    passing = True
+
 
 class RequestTimeoutError(KlingError, TimeoutError):
     """No reply in time."""
+
+    advice = "try again later, or raise the client's timeout"
+    passing = True
 
 
 class RequestConnectionError(KlingError, ConnectionError):
     """The connection could not be made, or broke."""
 
+    advice = "check the network, the proxy and the address"
+    passing = True
+
 
 class BadReplyError(KlingError):
     """A reply that is not what the reference says."""
 
+    advice = "if it stays, tell the service's support; the service may have changed"
+
 
 class RejectedSelectionError(KlingError):
-    """The call succeeded, but the recognition was refused."""
+    """The call succeeded, but the recognition was refused.
+
+    Attributes
+    ----------
+    rejection : int
+        The reply's ``data.status``, which says why.
+    raw : mapping
+        The reply's data as it came.
+    """
 
     advice = "choose other points or another frame"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rejection: int = 0,
+        raw: Mapping[str, Any] | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(message, advice=advice)
+        self.rejection = rejection
+        self.raw: Mapping[str, Any] = raw or {}
 
 
 class TaskFailedError(KlingError):
     """The task ended as failed."""
 
+    advice = "change what the reason names and submit a new task"
+
 
 class UnknownOutcomeError(KlingError):
-    """A task may or may not have been made, and the service could not be asked.
+    """A task may or may not have been made, and the service does not tell.
+
+    Code, status and request_id are those of the last reply that was no answer.
 
     Attributes
     ----------
@@ -170,10 +230,16 @@ class UnknownOutcomeError(KlingError):
         Under which `get_task` will find it if it was made.
     """
 
-    advice = "ask get_task(external_task_id=...) before you create it again"
-
-    def __init__(self, message: str, external_task_id: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, external_task_id: str, last: KlingError | None = None) -> None:
+        super().__init__(
+            message,
+            code=None if last is None else last.code,
+            status=None if last is None else last.status,
+            request_id=None if last is None else last.request_id,
+            advice=f"ask get_task(external_task_id={external_task_id!r}) "
+            "before you create it again",
+            outcome="unknown",
+        )
         self.external_task_id = external_task_id
 
     def __reduce__(self) -> tuple[Any, ...]:

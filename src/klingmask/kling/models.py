@@ -1,13 +1,14 @@
 """What the service's replies say, typed; whatever else they say stays in ``raw``."""
 
 import base64
+import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from klingmask import Mask, MaskArray, RLEError
 from klingmask.kling.errors import BadReplyError, RejectedSelectionError
@@ -15,6 +16,7 @@ from klingmask.typing import BBox
 
 __all__ = [
     "InitReply",
+    "ObjectId",
     "PreviewReply",
     "Reply",
     "SelectedObject",
@@ -25,12 +27,16 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+ObjectId: TypeAlias = int | str
+"""The service's name for a selected object, or else its place."""
+
 _STATUS = {"succeeded": "succeed"}  # the word of the platform's newer replies
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     if isinstance(value, Mapping):
-        return f"an object with the keys {', '.join(map(str, list(value)[:12])) or '(none)'}"
+        keys = ", ".join(map(str, list(value)[:12]))
+        return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, str):
         return f"a text of {len(value)} characters"
     return f"{value!r}"[:60]
@@ -47,13 +53,16 @@ def _get(source: Any, name: str, kind: type[_T], default: _T | None = None) -> _
     if kind is int and isinstance(value, (float, str)):
         with suppress(ValueError, OverflowError):
             value = int(value) if float(value).is_integer() else value
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+    odd = (kind is int and isinstance(value, bool)) or (
+        isinstance(value, float) and not math.isfinite(value)
+    )
+    if isinstance(value, kind) and not odd:
         return value
     if value in (None, "") and default is not None:
         return default
     raise BadReplyError(
-        f"the reply's {name} should be of the type {kind.__name__}; there is {_described(value)} "
-        f"in {_described(source)}"
+        f"the reply's {name} should be of the type {kind.__name__}; there is {described(value)} "
+        f"in {described(source)}"
     )
 
 
@@ -81,27 +90,23 @@ class Reply:
         }
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], envelope: Mapping[str, Any]) -> "Reply":
-        """Read a reply that has nothing else."""
-        return Reply(**cls._common(data, envelope.get("request_id")))
+    def parse(cls, envelope: Mapping[str, Any]) -> Self:
+        """Read a reply of a selection endpoint."""
+        return cls(**cls._common(_accepted(envelope), envelope.get("request_id")))
 
 
-def data_of(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The data of an envelope, which must be an object."""
-    data: Mapping[str, Any] = _get(envelope, "data", dict)
-    return data
-
-
-def accepted(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
+def _accepted(
+    envelope: Mapping[str, Any], advice: str = RejectedSelectionError.advice
+) -> Mapping[str, Any]:
     """The data of a selection endpoint's envelope, if the recognition was not refused."""
-    data = data_of(envelope)
+    data: Mapping[str, Any] = _get(envelope, "data", dict)
     status = _get(data, "status", int, 0)
     if status != 0:
-        request_id = envelope.get("request_id")
         raise RejectedSelectionError(
             f"the service refused the selection: data.status {status}",
-            code=status,
-            request_id=request_id if isinstance(request_id, str) else None,
+            rejection=status,
+            raw=data,
+            advice=advice,
         )
     return data
 
@@ -123,7 +128,7 @@ class InitReply(Reply):
     @classmethod
     def parse(cls, envelope: Mapping[str, Any]) -> Self:
         """Read the reply of init-selection."""
-        data = accepted(envelope)
+        data = _accepted(envelope, "the service cannot work with this video; give another one")
         return cls(
             session_id=_get(data, "session_id", str),
             fps=_get(data, "fps", float),
@@ -140,7 +145,7 @@ class InitReply(Reply):
 class SelectedObject:
     """An object that was selected; its masks are decoded when they are asked for."""
 
-    object_id: int | str
+    object_id: ObjectId
     raw: Mapping[str, Any] = field(repr=False)
 
     @cached_property
@@ -179,6 +184,30 @@ class SelectedObject:
             raise BadReplyError(f"the PNG of object {self.object_id}: {error}") from error
 
 
+def selected(listed: Sequence[Any]) -> tuple[SelectedObject, ...]:
+    """Read an ``rle_mask_list``; a nameless object has its place for a name."""
+    objects = []
+    for place, entry in enumerate(listed):
+        if not isinstance(entry, Mapping):
+            raise BadReplyError(f"rle_mask_list[{place}] is {described(entry)}")
+        name = entry.get("object_id")
+        name = place if name is None else name
+        objects.append(SelectedObject(name if isinstance(name, int) else str(name), entry))
+    return tuple(objects)
+
+
+def masks_of(objects: Iterable[SelectedObject]) -> dict[ObjectId, Mask]:
+    """Return masks by object id; an object that comes in parts is the union of them."""
+    masks: dict[ObjectId, Mask] = {}
+    for one in objects:
+        known = masks.get(one.object_id)
+        try:
+            masks[one.object_id] = one.mask if known is None else known | one.mask
+        except RLEError as error:
+            raise BadReplyError(f"the parts of object {one.object_id}: {error}") from error
+    return masks
+
+
 def _png_size(content: bytes) -> tuple[int, int] | None:
     """Height and width, which the first chunk of a PNG says."""
     if len(content) < 24 or content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR":
@@ -198,38 +227,30 @@ class SelectionReply(Reply):
     @classmethod
     def parse(cls, envelope: Mapping[str, Any]) -> Self:
         """Read the reply of add-selection or delete-selection."""
-        data = accepted(envelope)
+        data = _accepted(envelope)
         result: Mapping[str, Any] = _get(data, "res", dict, {})
         listed: list[Any] = _get(result, "rle_mask_list", list, [])
-        objects = []
-        for place, entry in enumerate(listed):
-            if not isinstance(entry, Mapping):
-                raise BadReplyError(f"rle_mask_list[{place}] is {_described(entry)}")
-            name = entry.get("object_id")
-            name = place if name is None else name
-            objects.append(SelectedObject(name if isinstance(name, int) else str(name), entry))
         return cls(
             session_id=_get(data, "session_id", str, ""),
             frame_index=_get(result, "frame_index", int, 0),
-            objects=tuple(objects),
+            objects=selected(listed),
             **cls._common(data, envelope.get("request_id")),
         )
 
     @property
-    def masks(self) -> dict[int | str, Mask]:
+    def masks(self) -> dict[ObjectId, Mask]:
         """The masks by object id; an object that comes in parts is the union of them."""
-        masks: dict[int | str, Mask] = {}
-        for one in self.objects:
-            known = masks.get(one.object_id)
-            masks[one.object_id] = one.mask if known is None else known | one.mask
-        return masks
+        return masks_of(self.objects)
 
     @property
     def union(self) -> Mask:
         """All that is selected, as one mask."""
         if not self.objects:
             raise BadReplyError("nothing is selected, so there is no mask, nor a size for one")
-        return MaskArray.from_rles(self.masks.values()).union()
+        try:
+            return MaskArray.from_rles(self.masks.values()).union()
+        except RLEError as error:
+            raise BadReplyError(f"the masks of frame {self.frame_index}: {error}") from error
 
     @property
     def bbox(self) -> BBox:
@@ -252,7 +273,7 @@ class PreviewReply(Reply):
     @classmethod
     def parse(cls, envelope: Mapping[str, Any]) -> Self:
         """Read the reply of preview-selection."""
-        data = accepted(envelope)
+        data = _accepted(envelope)
         result: Mapping[str, Any] = _get(data, "res", dict)
         return cls(
             session_id=_get(data, "session_id", str, ""),
@@ -279,7 +300,7 @@ class TaskVideo:
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """Read an entry of task_result.videos."""
         if not isinstance(data, Mapping):
-            raise BadReplyError(f"a video of the task is {_described(data)}")
+            raise BadReplyError(f"a video of the task is {described(data)}")
         return cls(
             id=_get(data, "id", str, "?"),
             duration=str(data.get("duration", "")),
@@ -304,8 +325,19 @@ class Task(Reply):
     updated_at: datetime | None
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any], request_id: object = "") -> Self:
-        """Read the data of create, get, an entry of list, or a callback."""
+    def parse(cls, envelope: Mapping[str, Any]) -> Self:
+        """Read the reply of create or get."""
+        return cls.read(_get(envelope, "data", dict), envelope.get("request_id"))
+
+    @classmethod
+    def parse_list(cls, envelope: Mapping[str, Any]) -> list[Self]:
+        """Read the reply of list."""
+        entries: list[Any] = _get(envelope, "data", list, [])
+        return [cls.read(entry, envelope.get("request_id")) for entry in entries]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any], request_id: object = "") -> Self:
+        """Read a task in a reply or a callback."""
         info: Mapping[str, Any] = _get(data, "task_info", dict, {})
         result: Mapping[str, Any] = _get(data, "task_result", dict, {})
         videos: list[Any] = _get(result, "videos", list, [])
@@ -319,13 +351,6 @@ class Task(Reply):
             updated_at=_moment(data.get("updated_at")),
             **cls._common(data, request_id),
         )
-
-    @classmethod
-    def parse_list(cls, envelope: Mapping[str, Any]) -> Iterator[Self]:
-        """Read the reply of list."""
-        entries: list[Any] = _get(envelope, "data", list, [])
-        for entry in entries:
-            yield cls.parse(entry, envelope.get("request_id"))
 
     @property
     def ended(self) -> bool:

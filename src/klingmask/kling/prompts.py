@@ -1,6 +1,9 @@
 """The prompts that the reference recommends, in English ("en") and Chinese ("zh")."""
 
+from collections.abc import Sequence
 from typing import Literal
+
+from klingmask.kling.errors import InvalidRequestError
 
 __all__ = ["addition", "removal", "swap"]
 
@@ -9,18 +12,35 @@ Language = Literal["en", "zh"]
 
 def _chosen(language: str, english: str, chinese: str) -> str:
     if language not in ("en", "zh"):
-        raise ValueError(f"language must be 'en' or 'zh', got {language!r}")
+        raise InvalidRequestError(f"language must be 'en' or 'zh', got {language!r}")
     return english if language == "en" else chinese
 
 
-def addition(what: str, where: str = "", *, language: Language = "en") -> str:
-    """Return a prompt to add `what` of the first image to the video, at `where`."""
-    place = f" {where}" if where else ""
+def addition(what: str | Sequence[str], where: str = "", *, language: Language = "en") -> str:
+    """Return a prompt to add `what` to the video, at `where`.
+
+    Parameters
+    ----------
+    what : str, or 1 or 2 of them
+        What of the first image; of two, what of each image.
+    where : str
+        The place, as in "on the table" or "桌子上".
+    language : {"en", "zh"}
+    """
+    things = [what] if isinstance(what, str) else list(what)
+    if not 1 <= len(things) <= 2:
+        raise InvalidRequestError(f"an addition takes 1 or 2 images, so as many texts, got {what}")
+    english = " and ".join(
+        f"{thing} from <<<image_{place}>>>" for place, thing in enumerate(things, 1)
+    )
+    chinese = "和".join(
+        f"<<<image_{place}>>>中的【{thing}】" for place, thing in enumerate(things, 1)
+    )
     return _chosen(
         language,
-        f"Using the context of <<<video_1>>>, seamlessly add {what} from <<<image_1>>>{place}",
-        "基于<<<video_1>>>中的原始内容，以自然生动的方式，"  # noqa: RUF001
-        f"将<<<image_1>>>中的【{what}】，融入<<<video_1>>>的【{where or '画面'}】",  # noqa: RUF001
+        f"Using the context of <<<video_1>>>, seamlessly add {english}{where and f' {where}'}",
+        "基于<<<video_1>>>中的原始内容,以自然生动的方式,"
+        f"将{chinese},融入<<<video_1>>>的【{where or '画面'}】",
     )
 
 
@@ -29,7 +49,7 @@ def swap(new: str, old: str, *, language: Language = "en") -> str:
     return _chosen(
         language,
         f"swap {new} from <<<image_1>>> for {old} from <<<video_1>>>",
-        f"使用<<<image_1>>>中的【{new}】，替换<<<video_1>>>中的【{old}】",  # noqa: RUF001
+        f"使用<<<image_1>>>中的【{new}】,替换<<<video_1>>>中的【{old}】",
     )
 
 

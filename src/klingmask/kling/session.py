@@ -2,30 +2,40 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy.typing as npt
 
 from klingmask import Mask, overlay
 from klingmask.kling import checks
-from klingmask.kling.checks import ImageSource, Point, PointLike
+from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, Point, PointLike
 from klingmask.kling.client import KlingClient
 from klingmask.kling.download import download, fetch
 from klingmask.kling.errors import (
     BadReplyError,
     InvalidRequestError,
     KlingError,
+    NotFoundError,
     RequestTimeoutError,
     SessionExpiredError,
     TaskFailedError,
 )
-from klingmask.kling.models import InitReply, PreviewReply, SelectionReply, Task, TaskVideo
+from klingmask.kling.models import (
+    InitReply,
+    ObjectId,
+    PreviewReply,
+    SelectionReply,
+    Task,
+    TaskVideo,
+)
+from klingmask.kling.once import task_path
 from klingmask.kling.tracking import read_tracking
-from klingmask.kling.transport import is_passing, was_not_done
-from klingmask.overlay import Image
+from klingmask.kling.transport import Patience, surely_undone
+from klingmask.overlay import KLING_ALPHA, Colors, Image
 
 try:
     from tqdm import tqdm
@@ -57,7 +67,8 @@ class Selection:
         """The points of this frame, those of earlier calls too."""
 
     def __repr__(self) -> str:
-        return f"Selection(frame_index={self.frame_index}, objects={list(self.masks)})"
+        names = dict.fromkeys(one.object_id for one in self.reply.objects)
+        return f"Selection(frame_index={self.frame_index}, objects={list(names)})"
 
     @property
     def frame_index(self) -> int:
@@ -65,7 +76,7 @@ class Selection:
         return self.reply.frame_index
 
     @property
-    def masks(self) -> dict[int | str, Mask]:
+    def masks(self) -> dict[ObjectId, Mask]:
         """The masks by object id."""
         return self.reply.masks
 
@@ -74,9 +85,21 @@ class Selection:
         """All that is selected, as one mask."""
         return self.reply.union
 
-    def overlay(self, frame: npt.ArrayLike, **options: Any) -> Image:
-        """Lay the masks over the frame; options are those of `klingmask.overlay`."""
-        laid: Image = overlay(frame, self.masks, **options)
+    def overlay(
+        self,
+        frame: npt.ArrayLike,
+        colors: Colors | None = None,
+        opacity: float | Sequence[float] | Mapping[Any, float] = KLING_ALPHA / 255,
+        outline: int | Sequence[int] | Mapping[Any, int] = 0,
+        out: Image | None = None,
+        *,
+        labels: bool | Sequence[object] | Mapping[Any, object] = False,
+        overlap: Literal["over", "majority"] = "over",
+    ) -> Image:
+        """Lay the masks over the frame; the parameters are those of `klingmask.overlay`."""
+        laid: Image = overlay(
+            frame, self.masks, colors, opacity, outline, out, labels=labels, overlap=overlap
+        )
         return laid
 
     def clicks_inside(self) -> ClicksInside:
@@ -98,8 +121,9 @@ class Selection:
 class Preview:
     """A selection, followed through the video."""
 
-    def __init__(self, reply: PreviewReply) -> None:
+    def __init__(self, reply: PreviewReply, patience: Patience | None = None) -> None:
         self.reply = reply
+        self._patience = patience or Patience()
 
     def __repr__(self) -> str:
         return f"Preview(session_id={self.reply.session_id!r})"
@@ -119,21 +143,23 @@ class Preview:
         """Where the masks of each frame are."""
         return self.reply.tracking_output
 
-    def tracking(self) -> dict[int, dict[int | float | str, Mask]]:
+    def tracking(self) -> dict[int, dict[ObjectId, Mask]]:
         """Fetch and read the masks of each frame: frame index -> object id -> mask."""
         if not self.tracking_url:
             raise BadReplyError("the preview has no tracking_output")
-        return read_tracking(fetch(self.tracking_url))
+        return read_tracking(fetch(self.tracking_url, patience=self._patience))
 
     def download(self, path: str | PathLike[str], *, progress: bool = False) -> Path:
         """Save the video with the masks on it; see `EditTask.download`."""
-        return download(self.video_url, path, progress=progress)
+        return download(self.video_url, path, progress=progress, patience=self._patience)
 
 
 class EditSession:
     """A video that is being edited: its size, its points, and until when it lives.
 
-    Made by `KlingClient.edit_video`. Not for several threads at once.
+    Where a call leaves open whether the service's points are still these, they are
+    set again before anything else is done: nothing is previewed or paid for on
+    other points. Made by `KlingClient.edit_video`. Not for several threads at once.
     """
 
     def __init__(self, client: KlingClient, reply: InitReply) -> None:
@@ -141,6 +167,7 @@ class EditSession:
         self.reply = reply
         self.points: dict[int, list[Point]] = {}
         """The points by frame."""
+        self._doubtful = False  # whether the service's points may be others
         self._expires = time.time() + SESSION_HOURS * 3600
 
     def __repr__(self) -> str:
@@ -166,6 +193,11 @@ class EditSession:
 
     def point(self, x: float, y: float) -> Point:
         """Return the point at pixel (x, y)."""
+        if not all(self.size):
+            raise InvalidRequestError(
+                "the service did not say how large the video is; Point.from_pixel(x, y, size) "
+                "takes the size, and shares of width and height need none"
+            )
         return Point.from_pixel(x, y, self.size)
 
     def add_selection(self, frame_index: int, points: Sequence[PointLike]) -> Selection:
@@ -197,12 +229,7 @@ class EditSession:
                 f"frame {index} has {len(kept)} points; {len(new)} more would be over the "
                 f"{checks.MAX_POINTS} that a frame takes"
             )
-        try:
-            reply = self.client.add_selection(self.session_id, index, new)
-        except KlingError as error:
-            reply = self._restored(error, index, [*kept, *new])
-        self.points[index] = [*kept, *new]
-        return Selection(reply, self.points[index])
+        return self._select("add-selection", index, new, [*kept, *new])
 
     def delete_selection(self, frame_index: int, points: Sequence[PointLike]) -> Selection:
         """Take points of a frame away, exactly as they were added."""
@@ -217,60 +244,98 @@ class EditSession:
                     f"{[tuple(known) for known in left]}"
                 )
             left.remove(point)
-        try:
-            reply = self.client.delete_selection(self.session_id, index, gone)
-        except KlingError as error:
-            reply = self._restored(error, index, left)
-        if left:
-            self.points[index] = left
-        else:
-            self.points.pop(index, None)
-        return Selection(reply, left)
+        return self._select("delete-selection", index, gone, left)
 
-    def _restored(self, error: KlingError, index: int, points: list[Point]) -> SelectionReply:
-        """Where it is not known whether points were taken, start again with those there shall be.
+    def _select(
+        self,
+        endpoint: Literal["add-selection", "delete-selection"],
+        index: int,
+        points: Sequence[Point],
+        then: list[Point],
+    ) -> Selection:
+        """Change the points of a frame, which then are those of `then`.
 
-        What the service did decide is raised again; so is what fails now, and
-        then `points` are still those of before.
+        If it fails, `points` stay those of before.
         """
-        if not is_passing(error) or was_not_done(error):
-            raise error
-        log.warning("session %s: %s; its points are set again", self.session_id, error)
-        cleared = self.client.clear_selection(self.session_id)
-        for other, kept in self.points.items():
-            if other != index:
-                self.client.add_selection(self.session_id, other, kept)
-        if points:
-            return self.client.add_selection(self.session_id, index, points)
-        return SelectionReply(
-            request_id=cleared.request_id,
-            final_unit_deduction=cleared.final_unit_deduction,
-            final_balance_deduction=cleared.final_balance_deduction,
-            raw=cleared.raw,
-            session_id=self.session_id,
-            frame_index=index,
-            objects=(),
-        )
+        self._agree()
+        after = {**self.points, index: then}
+        if not then:
+            del after[index]
+        self._doubtful = True
+        try:
+            with _expiry():
+                reply = self.client._select(
+                    endpoint, self.session_id, index, points, again=surely_undone
+                )
+        except KlingError as error:
+            self._doubtful = error.outcome not in ("unsent", "refused")
+            if not (self._doubtful and error.passing):
+                raise
+            log.warning("session %s: %s; its points are set again", self.session_id, error)
+            reply = self._set(after, index)
+        self._doubtful = False
+        self.points = after
+        return Selection(reply, then)
+
+    def _agree(self) -> None:
+        """Set the points again where the service may have others."""
+        self._alive()
+        if self._doubtful:
+            log.warning("session %s: its points are set again", self.session_id)
+            self._set(self.points)
+            self._doubtful = False
+
+    def _set(self, points: Mapping[int, Sequence[Point]], asked: int = 0) -> SelectionReply:
+        """Clear the session and add these points, and return what frame `asked` then selects.
+
+        Each call but `clear_selection` is sent once; whatever is lost on the way,
+        all of it is done anew.
+        """
+
+        def attempt() -> SelectionReply:
+            cleared = self.client.clear_selection(self.session_id)
+            reply = SelectionReply(
+                **vars(cleared), session_id=self.session_id, frame_index=asked, objects=()
+            )
+            for index, some in points.items():
+                added = self.client._select(
+                    "add-selection", self.session_id, index, some, again=surely_undone
+                )
+                reply = added if index == asked else reply
+            return reply
+
+        with _expiry():
+            return self.client._transport.retry(attempt)
 
     def clear_selection(self) -> None:
         """Take all points away."""
         self._alive()
-        self.client.clear_selection(self.session_id)
-        self.points.clear()
+        self._doubtful = True
+        with _expiry():
+            self.client.clear_selection(self.session_id)
+        self.points = {}
+        self._doubtful = False
 
     def preview(self) -> Preview:
         """Have the selection followed through the video."""
-        self._alive()
-        return Preview(self.client.preview_selection(self.session_id))
+        self._agree()
+        with _expiry():
+            reply = self.client.preview_selection(self.session_id)
+        return Preview(reply, self.client._transport.patience)
 
     def submit(
         self,
-        edit_mode: str,
+        edit_mode: EditMode,
         prompt: str,
         *,
         images: Sequence[ImageSource] = (),
-        duration: str | int | None = None,
-        **options: Any,
+        negative_prompt: str = "",
+        mode: Mode = "std",
+        duration: Duration | None = None,
+        watermark: bool | None = None,
+        callback_url: str | None = None,
+        external_task_id: str | None = None,
+        model_name: str = "kling-v1-6",
     ) -> "EditTask":
         """Start the edit, which costs money; see `KlingClient.create_task`.
 
@@ -279,9 +344,20 @@ class EditSession:
         self._alive()
         if edit_mode in ("swap", "removal") and not self.points:
             raise InvalidRequestError(f"{edit_mode} needs a selection; add_selection makes one")
-        chosen = checks.duration(duration, self.seconds)
+        fitting = checks.duration(duration, self.seconds)
+        self._agree()
         task = self.client.create_task(
-            self.session_id, edit_mode, prompt, images=images, duration=chosen, **options
+            self.session_id,
+            edit_mode,
+            prompt,
+            images=images,
+            negative_prompt=negative_prompt,
+            mode=mode,
+            duration=fitting,
+            watermark=watermark,
+            callback_url=callback_url,
+            external_task_id=external_task_id,
+            model_name=model_name,
         )
         return EditTask(self.client, task)
 
@@ -290,6 +366,23 @@ class EditSession:
             raise SessionExpiredError(
                 f"session {self.session_id} is older than the {SESSION_HOURS} hours it lives"
             )
+
+
+@contextmanager
+def _expiry() -> Iterator[None]:
+    """Where the service does not know a session, it has expired."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.code is None:  # a gateway's own 404
+            raise
+        raise SessionExpiredError(
+            f"the service no longer has the session: {error.message}",
+            code=error.code,
+            status=error.status,
+            request_id=error.request_id,
+            outcome=error.outcome,
+        ) from error
 
 
 class EditTask:
@@ -325,24 +418,36 @@ class EditTask:
         RequestTimeoutError
             If it has not ended in time. It goes on; `wait` can be called again.
         """
-        until = time.monotonic() + timeout
+        until = time.monotonic() + checks.seconds(timeout, "timeout")
         with tqdm(bar_format="{desc} {elapsed}", disable=not progress) as bar:
             for pause in _growing(1.0, 15.0):
                 bar.set_description_str(f"task {self.task.task_status}")
                 if self.task.ended:
                     break
-                left = until - time.monotonic()
-                if left <= 0:
+                time.sleep(max(0.0, min(pause, until - time.monotonic())))
+                if not self._asked(until):
                     raise RequestTimeoutError(
                         f"task {self.task.task_id} is still {self.task.task_status} after "
-                        f"{timeout:g} s; it goes on, and wait() can be called again"
+                        f"{timeout:g} s",
+                        advice="it goes on, and wait() can be called again",
                     )
-                time.sleep(min(pause, left))
-                self.refresh()
         if self.task.task_status == "failed":
             reason = self.task.task_status_msg or "the service gives no reason"
             raise TaskFailedError(f"task {self.task.task_id} failed: {reason}")
         return self
+
+    def _asked(self, until: float) -> bool:
+        """Ask how the task stands; False if that time of the clock came before its end."""
+        transport, left = self.client._transport, until - time.monotonic()
+        try:
+            self.task = transport.call(
+                "GET", task_path(self.task.task_id), Task.parse, deadline=until
+            )
+        except KlingError as error:
+            if not error.passing or left > transport.patience.retry_for:
+                raise
+            return False
+        return left > 0 or self.task.ended
 
     @property
     def video(self) -> TaskVideo:
@@ -376,7 +481,7 @@ class EditTask:
         url = self.video.watermark_url if watermarked else self.video.url
         if not url:
             raise BadReplyError(f"task {self.task.task_id} has no watermarked video")
-        return download(url, path, progress=progress)
+        return download(url, path, progress=progress, patience=self.client._transport.patience)
 
 
 def _growing(first: float, last: float) -> Iterator[float]:

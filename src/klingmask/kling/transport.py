@@ -2,6 +2,9 @@
 
 Only here do keys and URLs meet requests. The Authorization header goes to the
 API's own host: it is set for each request and redirects are not followed.
+
+Each error says what became of the request (`KlingError.outcome`) and whether it
+may succeed later (`KlingError.passing`); what is sent again follows from the two.
 """
 
 import email.utils
@@ -10,11 +13,11 @@ import logging
 import random
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, TypeVar
 
 import requests
 import requests.auth
@@ -29,6 +32,7 @@ from klingmask.kling.errors import (
     InvalidRequestError,
     KlingError,
     NotFoundError,
+    Outcome,
     PermissionDeniedError,
     PolicyError,
     RateLimitError,
@@ -36,13 +40,25 @@ from klingmask.kling.errors import (
     RequestTimeoutError,
     ServerError,
 )
+from klingmask.kling.urls import api_url, is_loopback, shown_url, without_queries
 
 try:
     import tenacity
 except ImportError as error:
     raise ImportError("the client needs tenacity: pip install 'klingmask[kling]'") from error
 
-__all__ = ["Transport", "anonymous_session", "check_url", "is_loopback", "pieces", "shown_url"]
+__all__ = [
+    "Patience",
+    "Transport",
+    "anonymous_session",
+    "log_retry",
+    "passes",
+    "pause",
+    "pieces",
+    "seconds_of",
+    "surely_undone",
+    "undone",
+]
 
 log = logging.getLogger("klingmask.kling")
 
@@ -50,6 +66,7 @@ _T = TypeVar("_T")
 
 MAX_REPLY = 64 << 20  # bytes
 MAX_WAIT = 30.0  # seconds between two attempts
+CONNECTIONS = 100  # kept open: more than a client has threads, or urllib3 complains of each
 
 # The platform's table of service codes.
 _BY_CODE: dict[int, type[KlingError]] = {
@@ -71,37 +88,26 @@ _BY_STATUS: dict[int, type[KlingError]] = {
     429: RateLimitError,
     504: RequestTimeoutError,
 }
-_MAINTENANCE = 5001
+_FAILURES = (5000, 5002)  # codes that tell of a failure; all others tell of a refusal
+_PARALLEL = 1303  # too many tasks at once
 _RENEWABLE = (1003, 1004)  # a token before or past its time
 
 
-def check_url(url: str, what: str) -> str:
-    """Let https pass, and http to this machine; refuse all else."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise InvalidRequestError(f"{what} must be a URL; this one cannot be read") from None
-    here = parts.scheme == "http" and is_loopback(url)
-    if not parts.hostname or not (parts.scheme == "https" or here):
-        raise InvalidRequestError(
-            f"{what} must be an https URL (http only to localhost), got {shown_url(url)}"
-        )
-    return url
+class Patience(NamedTuple):
+    """How long the service is waited for."""
 
+    timeout: tuple[float, float] = (10.0, 60.0)
+    """Seconds for a connection, and for a reply."""
+    retry_for: float = 120.0
+    """Seconds for which what may pass is tried again."""
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL is of this machine."""
-    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-
-
-def shown_url(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password, query, fragment."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a URL that cannot be read"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    def until(self, deadline: float | None) -> "Patience":
+        """Return one that ends by a time of the monotonic clock."""
+        if deadline is None:
+            return self
+        left = max(0.05, deadline - time.monotonic())
+        connect, read = self.timeout
+        return Patience((min(connect, left), min(read, left)), min(self.retry_for, left))
 
 
 class _NoAuth(requests.auth.AuthBase):
@@ -122,31 +128,71 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
         """No target: requests would read the whole body of a redirect to find it, however long."""
 
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, of which urllib3's log shows no query."""
+        _quiet.sending = True
+        try:
+            return super().send(request, **options)
+        finally:
+            _quiet.sending = False
 
-def anonymous_session(connections: int = 10) -> requests.Session:
+
+class _Quiet(threading.local):
+    """Whether it is this package that sends, in this thread."""
+
+    sending = False
+
+
+_quiet = _Quiet()
+
+
+def _cut_queries(record: logging.LogRecord) -> bool:
+    """A log's filter: signed URLs of ours do not get into it; those of others stay as they are."""
+    if _quiet.sending and isinstance(record.args, tuple):
+        record.args = tuple(
+            without_queries(value) if isinstance(value, str) else value for value in record.args
+        )
+    return True
+
+
+for _name in ("connectionpool", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_cut_queries)
+
+
+def anonymous_session() -> requests.Session:
     """Make a session that sends no Authorization, keeps no cookies and follows nothing."""
     session = _Session()
     session.auth = _NoAuth()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
     return session
 
 
-class NotSentError(RequestConnectionError):
-    """No connection could be made, so the service knows of nothing."""
+def passes(error: BaseException) -> bool:
+    """Whether what may be done twice is worth another try."""
+    return isinstance(error, KlingError) and error.passing
+
+
+def undone(error: BaseException) -> bool:
+    """Whether another try is worth it, and the service says that this one did nothing."""
+    return isinstance(error, KlingError) and error.passing and error.outcome != "unknown"
+
+
+def surely_undone(error: BaseException) -> bool:
+    """Whether another try is worth it, and this one never began."""
+    return (
+        isinstance(error, KlingError) and error.passing and error.outcome in ("unsent", "refused")
+    )
 
 
 class Transport:
     """Requests to the API, each until it succeeds, fails for good or has had its time."""
 
-    def __init__(
-        self, base_url: str, auth: Auth, timeout: tuple[float, float], retry_for: float
-    ) -> None:
-        self.base_url = check_url(base_url, "the base URL").rstrip("/")
+    def __init__(self, base_url: str, auth: Auth, patience: Patience) -> None:
+        self.base_url = api_url(base_url)
         self.auth = auth
-        self.timeout = timeout
-        self.retry_for = retry_for
+        self.patience = patience
         self._session = anonymous_session()
 
     def close(self) -> None:
@@ -157,31 +203,45 @@ class Transport:
         self,
         method: str,
         path: str,
+        parse: Callable[[Mapping[str, Any]], _T],
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
-        repeatable: bool = True,
-    ) -> dict[str, Any]:
-        """Send a request, again where that may help, and return the reply's envelope.
+        again: Callable[[BaseException], bool] = passes,
+        deadline: float | None = None,
+    ) -> _T:
+        """Send a request, again where that may help, and return what its reply says.
 
-        `repeatable` says that doing it twice does no harm; otherwise it is not
-        sent again when it may have been done.
+        Parameters
+        ----------
+        method, path, body, params
+            Of the request.
+        parse : callable
+            Makes a result of the reply's envelope; its errors get the reply's facts.
+        again : callable
+            Whether an error is worth another try: `passes`, `undone` or `surely_undone`.
+        deadline : float, optional
+            The time of the monotonic clock by which it shall end.
         """
+        return self.retry(
+            lambda: self.once(method, path, parse, body=body, params=params, deadline=deadline),
+            again,
+            deadline=deadline,
+        )
 
-        def worth_it(error: BaseException) -> bool:
-            if not is_passing(error):
-                return False
-            return repeatable or was_not_done(error)
-
-        return self.retry(lambda: self.once(method, path, body=body, params=params), worth_it)
-
-    def retry(self, attempt: Callable[[], _T], worth_it: Callable[[BaseException], bool]) -> _T:
+    def retry(
+        self,
+        attempt: Callable[[], _T],
+        again: Callable[[BaseException], bool] = passes,
+        *,
+        deadline: float | None = None,
+    ) -> _T:
         """Attempt until it succeeds, is not worth another try, or the time is up."""
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(worth_it),
+            retry=tenacity.retry_if_exception(again),
             wait=_wait,
-            stop=tenacity.stop_before_delay(self.retry_for),
-            before_sleep=_log_retry,
+            stop=tenacity.stop_before_delay(self.patience.until(deadline).retry_for),
+            before_sleep=log_retry,
             reraise=True,
         )(attempt)
 
@@ -189,28 +249,45 @@ class Transport:
         self,
         method: str,
         path: str,
+        parse: Callable[[Mapping[str, Any]], _T],
         *,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
+        deadline: float | None = None,
+    ) -> _T:
         """Send a request once, or twice if the token was past its time."""
+        timeout = self.patience.until(deadline).timeout
+
+        def exchange(token: str) -> _T:
+            try:
+                response, content = self._sent(method, path, body, params, token, timeout)
+                result = self._understood(response, content, f"{method} {path}", parse)
+            except KlingError as error:
+                log.debug("%s %s: %s: %s", method, path, type(error).__name__, error)
+                raise
+            status = response.status_code
+            log.debug("%s %s: HTTP %s, %s bytes", method, path, status, len(content))
+            return result
+
         token = self.auth.token()
         try:
-            return self._exchange(method, path, body, params, token)
+            return exchange(token)
         except AuthenticationError as error:
             if error.code not in _RENEWABLE or not self.auth.renew(token):
                 raise
             log.info("%s %s: the token was refused (code %s); a new one", method, path, error.code)
-        return self._exchange(method, path, body, params, self.auth.token())
+        return exchange(self.auth.token())
 
-    def _exchange(
+    def _sent(
         self,
         method: str,
         path: str,
         body: Mapping[str, Any] | None,
         params: Mapping[str, Any] | None,
         token: str,
-    ) -> dict[str, Any]:
+        timeout: tuple[float, float],
+    ) -> tuple[requests.Response, bytes]:
+        """The reply to a request, with its whole body."""
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         data = None
         if body is not None:
@@ -224,28 +301,43 @@ class Transport:
                 params=params,
                 data=data,
                 headers=headers,
-                timeout=self.timeout,
+                timeout=timeout,
                 stream=True,
             ) as response:
-                content = _read(response, started + sum(self.timeout))
+                return response, _read(response, started + sum(timeout))
         except requests.ConnectTimeout:
-            raise NotSentError(f"{method} {path}: no connection in time") from None
+            raise RequestConnectionError(
+                f"{method} {path}: no connection in time", outcome="unsent"
+            ) from None
         except requests.Timeout:
-            raise RequestTimeoutError(f"{method} {path}: no reply in time") from None
+            raise RequestTimeoutError(
+                f"{method} {path}: no reply in time", outcome="unknown"
+            ) from None
         except requests.RequestException as error:
-            kind = NotSentError if _never_sent(error) else RequestConnectionError
-            raise kind(f"{method} {path}: {self._redacted(str(error))}") from None
-        log.debug("%s %s: HTTP %s, %s bytes", method, path, response.status_code, len(content))
-        return self._understand(response, content, f"{method} {path}")
+            cause = _cause(error)
+            untrusted = isinstance(cause, ssl.SSLCertVerificationError)
+            raise RequestConnectionError(
+                f"{method} {path}: {self._redacted(str(error))}",
+                passing=not untrusted,
+                outcome="unsent" if untrusted or isinstance(cause, _NO_CONNECTION) else "unknown",
+            ) from None
 
-    def _understand(self, response: requests.Response, content: bytes, what: str) -> dict[str, Any]:
-        """The envelope of a success, or the error that the reply is."""
+    def _understood(
+        self,
+        response: requests.Response,
+        content: bytes,
+        what: str,
+        parse: Callable[[Mapping[str, Any]], _T],
+    ) -> _T:
+        """What a success says, or the error that the reply is."""
         status = response.status_code
-        retry_after = _seconds(response.headers.get("Retry-After"))
+        retry_after = seconds_of(response.headers.get("Retry-After"))
         if 300 <= status < 400:
             target = shown_url(response.headers.get("Location", ""))
             raise BadReplyError(
-                f"{what}: a redirect to {target}, which is not followed", status=status
+                f"{what}: a redirect to {target}, which is not followed",
+                status=status,
+                outcome="unknown",
             )
         try:
             envelope = json.loads(content)
@@ -258,18 +350,27 @@ class Transport:
                 f"{what}: not the JSON that was expected: {self._excerpt(content)}",
                 status=status,
                 retry_after=retry_after,
+                passing=True if kind is BadReplyError else None,  # cut off on the way
+                outcome=_outcome(None, status),
             )
         request_id = envelope.get("request_id")
-        if code == 0 and status < 400:
-            return envelope
-        kind = _BY_CODE.get(code) or _by_status(status) or KlingError
-        raise kind(
-            self._redacted(str(envelope.get("message") or "no message")),
-            code=code,
-            status=status,
-            request_id=request_id if isinstance(request_id, str) else None,
-            retry_after=retry_after,
-        )
+        request_id = request_id if isinstance(request_id, str) else None
+        if code != 0 or status >= 400:
+            kind = _BY_CODE.get(code) or _by_status(status) or KlingError
+            raise kind(
+                self._redacted(str(envelope.get("message") or "no message")),
+                code=code,
+                status=status,
+                request_id=request_id,
+                retry_after=retry_after,
+                outcome=_outcome(code or None, status),
+            )
+        try:
+            return parse(envelope)
+        except KlingError as error:  # done it was, whatever the reply says
+            error.code, error.status, error.request_id = code, status, request_id
+            error.outcome = "unknown"
+            raise
 
     def _excerpt(self, content: bytes) -> str:
         if not content:
@@ -281,22 +382,7 @@ class Transport:
         for secret in self.auth.secrets():
             text = text.replace(secret, "[secret]")
         text = re.sub(r"(?i)bearer\s+[\w.~+/=-]+", "Bearer [secret]", text)
-        return re.sub(r"(https?://[^\s\"'?#<>]*)[?#][^\s\"'<>]*", r"\1?[...]", text)
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the same request may succeed later."""
-    if isinstance(error, BadReplyError):
-        return error.status is not None and error.status < 300  # cut off on the way
-    return isinstance(
-        error, (RateLimitError, ServerError, RequestTimeoutError, RequestConnectionError)
-    )
-
-
-def was_not_done(error: BaseException) -> bool:
-    """Whether the request certainly had no effect: not sent, refused as one too many, or closed."""
-    closed = isinstance(error, ServerError) and error.code == _MAINTENANCE
-    return closed or isinstance(error, (RateLimitError, NotSentError))
+        return without_queries(text)
 
 
 def _by_status(status: int) -> type[KlingError] | None:
@@ -307,6 +393,15 @@ def _by_status(status: int) -> type[KlingError] | None:
     return None
 
 
+def _outcome(code: int | None, status: int) -> Outcome:
+    """What a reply that is no success says of its request; without a code it is a gateway's."""
+    if code in _FAILURES:
+        return "failed"
+    if code in _BY_CODE or (400 <= status < 500 and status != 408):
+        return "refused"
+    return "unknown" if code is None else "failed"
+
+
 def _read(response: requests.Response, deadline: float) -> bytes:
     """The body, if it is of a sensible length and comes in time."""
     content = bytearray()
@@ -314,7 +409,9 @@ def _read(response: requests.Response, deadline: float) -> bytes:
         content += piece
         if len(content) > MAX_REPLY:
             raise BadReplyError(
-                f"a reply of more than {MAX_REPLY} bytes", status=response.status_code
+                f"a reply of more than {MAX_REPLY} bytes",
+                status=response.status_code,
+                outcome="unknown",
             )
         if time.monotonic() > deadline:
             raise requests.Timeout
@@ -332,27 +429,25 @@ def pieces(response: requests.Response) -> Iterator[bytes]:
         raise requests.ConnectionError(error) from error
 
 
-def _never_sent(error: requests.RequestException) -> bool:
-    """Whether the request failed before a byte of it was sent.
+# TLS that breaks is not among them, as it may break while the reply is read; a
+# certificate that is refused would be, as that ends the handshake.
+_NO_CONNECTION = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
-    TLS that breaks is no sign of it, as it may break while the reply is read;
-    a certificate that is refused is, as that ends the handshake.
-    """
+
+def _cause(error: requests.RequestException) -> Any:
+    """What urllib3 or ssl say, out of the wrappers around it."""
     cause: Any = error.args[0] if error.args else None
     if isinstance(cause, urllib3.exceptions.MaxRetryError):
         cause = cause.reason
     if isinstance(cause, urllib3.exceptions.ProxyError):
         cause = cause.original_error
-    if isinstance(cause, urllib3.exceptions.SSLError):
-        return bool(cause.args) and isinstance(cause.args[0], ssl.SSLCertVerificationError)
-    return isinstance(
-        cause,
-        (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError),
-    )
+    if isinstance(cause, urllib3.exceptions.SSLError) and cause.args:
+        cause = cause.args[0]
+    return cause
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Retry-After, in seconds or as a date."""
+def seconds_of(retry_after: str | None) -> float | None:
+    """Read a Retry-After, which is in seconds or a date."""
     if retry_after is None:
         return None
     try:
@@ -368,20 +463,28 @@ def _seconds(retry_after: str | None) -> float | None:
 _random = random.Random()  # noqa: S311 - jitter is no secret
 
 
-def _wait(state: tenacity.RetryCallState) -> float:
-    """What the service asks for and a little more, or else 1, 2, 4, ... seconds with jitter.
+def pause(error: BaseException | None, attempt: int) -> float:
+    """Say how long to wait after the attempt of that number, from 1.
 
-    A little more, as many who are told the same would come back as one, and
-    as a service that says 0 each time would be asked without a pause.
+    What the service asks for and a little more, or else 1, 2, 4, ... seconds
+    with jitter. A little more, as many who are told the same would come back as
+    one, and as a service that says 0 each time would be asked without a pause.
+    For too many tasks at once the platform's documentation asks for 1 s at least.
     """
-    error = state.outcome.exception() if state.outcome else None
-    doubled = 2.0 ** min(state.attempt_number - 1, 10)
+    code, asked = (error.code, error.retry_after) if isinstance(error, KlingError) else (None, None)
+    parallel = code == _PARALLEL
+    doubled = (2.0 if parallel else 1.0) * 2.0 ** min(attempt - 1, 10)
     backoff = min(MAX_WAIT, doubled) * _random.uniform(0.5, 1.0)
-    asked = error.retry_after if isinstance(error, KlingError) else None
-    return backoff if asked is None else asked + backoff / 10
+    wait = backoff if asked is None else asked + backoff / 10
+    return max(1.0, wait) if parallel else wait
 
 
-def _log_retry(state: tenacity.RetryCallState) -> None:
+def _wait(state: tenacity.RetryCallState) -> float:
+    return pause(state.outcome.exception() if state.outcome else None, state.attempt_number)
+
+
+def log_retry(state: tenacity.RetryCallState) -> None:
+    """Log that there will be another attempt."""
     error = state.outcome.exception() if state.outcome else None
     log.warning(
         "attempt %s failed: %s; again in %.1f s", state.attempt_number, error, state.upcoming_sleep

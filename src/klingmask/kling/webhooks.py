@@ -65,19 +65,19 @@ def parse_callback(
         raise BadReplyError(f"the callback is not JSON: {body[:80]!r}") from None
     if not isinstance(document, Mapping):
         raise BadReplyError(f"the callback is no object: {body[:80]!r}")
-    return Task.parse(document if "task_id" in document else _older(document))
+    return Task.read(document if "task_id" in document else _older(document))
 
 
 def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: float | None) -> None:
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     missing = [name for name in names if not headers.get(name)]
     if missing:
-        raise AuthenticationError(f"the callback has no {missing[0]} header")
+        raise _refused(f"the callback has no {missing[0]} header")
     name, stamp, signatures = (headers[name] for name in names)
     if not (stamp.isascii() and stamp.isdecimal() and len(stamp) < 16):
-        raise AuthenticationError("the callback's webhook-timestamp is not a number of seconds")
+        raise _refused("the callback's webhook-timestamp is not a number of seconds")
     if abs((time.time() if now is None else now) - int(stamp)) > TOLERANCE:
-        raise AuthenticationError(f"the callback's time is more than {TOLERANCE} s from now")
+        raise _refused(f"the callback's time is more than {TOLERANCE} s from now")
     signed = f"{name}.{stamp}.".encode(errors="replace") + body
     matches = False
     for secret in secrets:
@@ -89,7 +89,13 @@ def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: fl
                 given.encode(errors="replace"), expected
             )
     if not matches:
-        raise AuthenticationError("the callback's signature does not fit the secret")
+        raise _refused("the callback's signature does not fit the secret")
+
+
+def _refused(reason: str) -> AuthenticationError:
+    return AuthenticationError(
+        reason, advice="do not act on it; check the webhook secret, and this clock"
+    )
 
 
 def _key(secret: str) -> bytes:
@@ -98,7 +104,7 @@ def _key(secret: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not key:
-        raise AuthenticationError("a webhook secret is whsec_ and base64; this one is not")
+        raise _refused("a webhook secret is whsec_ and base64; this one is not")
     return key
 
 

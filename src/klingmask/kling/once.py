@@ -1,0 +1,129 @@
+"""A task is made once, however the network fails.
+
+A request that costs money is sent again only when it is known that it made
+nothing. The service knows: each request carries an external_task_id, under
+which its task can be asked for. Where even that gets no answer, the error names
+the id, so that no task is lost.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from klingmask.kling.errors import (
+    BadReplyError,
+    InvalidRequestError,
+    KlingError,
+    NotFoundError,
+    UnknownOutcomeError,
+)
+from klingmask.kling.models import Task
+from klingmask.kling.transport import Transport
+
+__all__ = ["PATH", "create_once", "task_path"]
+
+log = logging.getLogger("klingmask.kling")
+
+PATH = "/v1/videos/multi-elements"
+ABSENT = 1203  # the service's code for what does not exist
+
+
+def task_path(task_id: str) -> str:
+    """Where a task is, by either of its ids."""
+    return f"{PATH}/{quote(task_id, safe='')}"
+
+
+def create_once(
+    transport: Transport, body: Mapping[str, Any], *, own_id: bool, settle: float
+) -> Task:
+    """Create a task, and look for it before anything is sent a second time.
+
+    Parameters
+    ----------
+    transport : Transport
+    body : mapping
+        Of the request, with an external_task_id.
+    own_id : bool
+        Whether the id was made for this call, so that a task which has it is
+        this call's.
+    settle : float
+        Seconds for which a task is looked for: as long as the service may be
+        busy with a request that it has received.
+
+    Raises
+    ------
+    UnknownOutcomeError
+        If the task may have been made, but the service does not tell.
+    """
+    external = body["external_task_id"]
+    doubtful = False  # whether a request may have made the task
+
+    def attempt() -> Task:
+        nonlocal doubtful
+        if doubtful and (found := _look_up(transport, external, 0)):
+            return found
+        try:
+            log.info("create_task %s", external)
+            return transport.once("POST", PATH, Task.parse, body=body)
+        except KlingError as error:
+            open_ = error.outcome not in ("unsent", "refused")
+            taken = own_id and isinstance(error, InvalidRequestError)
+            if not (open_ or doubtful or taken):
+                raise  # nothing was made
+            doubtful |= open_
+            log.warning("create_task %s: %s; looking for the task", external, error)
+            found = _look_up(transport, external, settle if open_ else 0)
+            if found is None:
+                raise
+            return found
+
+    try:
+        return transport.retry(attempt)
+    except UnknownOutcomeError:
+        raise
+    except KlingError as error:
+        if not doubtful:
+            raise
+        if error.outcome == "refused" and not error.passing:
+            # The service has decided, and knows of no task; an earlier request got no answer.
+            error.add_note(_where(external))
+            raise
+        raise UnknownOutcomeError(f"task {external}: {error.message}", external, error) from error
+    except BaseException as error:  # an interrupt, say
+        error.add_note(_where(external))
+        raise
+
+
+def _where(external: str) -> str:
+    return f"if the task was made all the same, get_task(external_task_id={external!r}) finds it"
+
+
+def _look_up(transport: Transport, external: str, settle: float) -> Task | None:
+    """The task of that id, if it turns up within `settle` seconds; None if there is none."""
+    until, pause = time.monotonic() + settle, 0.25
+    while True:
+        failure: KlingError | None = None
+        try:
+            task = transport.call("GET", task_path(external), Task.parse)
+            if task.external_task_id in (external, None):
+                return task
+            failure = BadReplyError(f"the task {task.external_task_id!r} came instead")
+        except NotFoundError as error:
+            if error.code != ABSENT:  # a gateway's own 404, say: only the service knows
+                failure = error
+        except KlingError as error:
+            failure = error
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, 5.0)
+    if failure is None:
+        return None
+    raise UnknownOutcomeError(
+        f"task {external} may have been made, and looking for it failed: {failure.message}",
+        external,
+        failure,
+    ) from failure

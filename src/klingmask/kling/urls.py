@@ -1,0 +1,64 @@
+"""URLs: which may be asked for, and how they are shown without what is secret in them."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from klingmask.kling.errors import InvalidRequestError, KlingError
+
+__all__ = ["api_url", "check_url", "is_loopback", "shown_url", "without_queries"]
+
+
+def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError) -> str:
+    """Let https pass, and http to this machine; refuse all else by an error of that kind.
+
+    Also what two readers of URLs may take for two different hosts: a backslash,
+    a space, a user name.
+    """
+    parts = _split(url)
+    if parts is None or re.search(r"[\\\x00-\x20\x7f]", url):
+        raise kind(f"{what} must be a URL; this one cannot be read")
+    here = parts.scheme == "http" and is_loopback(url)
+    if not parts.hostname or not (parts.scheme == "https" or here):
+        raise kind(f"{what} must be an https URL (http only to localhost), got {shown_url(url)}")
+    if "@" in parts.netloc:
+        raise kind(f"{what} must be a URL without a user or password, got {shown_url(url)}")
+    return url
+
+
+def api_url(url: str) -> str:
+    """Return the base URL of an API, which paths can be added to."""
+    check_url(url, "the base URL")
+    if "?" in url or "#" in url:
+        raise InvalidRequestError(
+            f"the base URL must have no query and no fragment, got {shown_url(url)} and more"
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is of this machine."""
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without what may be secret in it: user, password, query, fragment."""
+    parts = _split(url)
+    if parts is None or "\\" in url:
+        return "a URL that cannot be read"
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def without_queries(text: str) -> str:
+    """Return a text in which each URL or path ends before its query or fragment."""
+    text = re.sub(r"(https?://[^\s\"'?#<>]*)[?#][^\s\"'<>]*", r"\1?[...]", text)
+    return re.sub(r"^(/[^\s?#]*)[?#]\S*", r"\1?[...]", text)
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which is only now looked at
+    except ValueError:
+        return None
+    return parts
