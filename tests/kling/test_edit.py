@@ -1,13 +1,11 @@
-"""The edit as a whole: paying once, sessions, previews, waiting, downloads, callbacks."""
+"""The edit as a whole: sessions, previews, waiting, downloads, callbacks."""
 
 import contextlib
 import hashlib
 import json
 import logging
-import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,100 +30,6 @@ WORDS = [
     *("task_status", "task_result", "videos", "url", "task_info", "outputs", "id", "status"),
     *("billing", "created_at"),
 ]
-
-
-# ---- paying once ----
-
-UNKNOWN = [
-    Fault(reset="before"),
-    Fault(reset="after"),
-    Fault(500, 5000),
-    Fault(500, 5000, works=True),
-    Fault(504, 5002, works=True),
-    Fault(502, body=b"<html>bad gateway</html>", works=True),
-    Fault(delay=1.3),
-    Fault(cut=True),
-    Fault(200, body=b"{}", works=True),
-    Fault(200, body=b'{"code": 0, "data": {"task": 1}}', works=True),
-]
-
-
-@pytest.mark.parametrize("fault", UNKNOWN, ids=str)
-def test_a_task_is_made_once_whatever_fails(
-    service: Service, client: KlingClient, fault: Fault
-) -> None:
-    service.faults["POST /"].append(fault)
-    task = client.create_task("s", "removal", REMOVAL)
-    assert service.created == [task.external_task_id]
-    assert service.tasks[task.task_id]["external"] == task.external_task_id
-
-
-def test_an_own_id_that_is_taken_is_this_call_s(service: Service, client: KlingClient) -> None:
-    """Something on the way sent the request twice, and handed on the second reply."""
-    service.faults["POST /"].append(Fault(400, 1201, works=True))
-    task = client.create_task("s", "removal", REMOVAL)
-    assert service.created == [task.external_task_id]
-    service.faults["POST /"] += [Fault(400, 1201), Fault(400, 1201, works=True)]
-    for external in (None, "the caller's"):  # the one was never made, the other is not known to be
-        with pytest.raises(kling.InvalidRequestError):
-            client.create_task("s", "removal", REMOVAL, external_task_id=external)
-
-
-def test_many_faulted_creates(service: Service, make: Callable[..., KlingClient]) -> None:
-    """None doubled, none lost: each call that returns has its task, and each task a call."""
-    dice = random.Random(0)  # noqa: S311
-    quick = [fault for fault in UNKNOWN if not fault.delay]
-    quick += [Fault(429, 1302), Fault(429, 1303), Fault(400, 1201), Fault(429, 1101)]
-    n = 1000
-    for _ in range(2 * n):
-        service.faults["POST /"].append(dice.choice([*quick, *[Fault()] * 6]))
-    returned: list[str] = []
-    refused: list[str] = []
-
-    def create(i: int) -> None:
-        with make(settle=0.05) as client:
-            try:
-                task = client.create_task("s", "removal", REMOVAL, external_task_id=f"call-{i}")
-                returned.append(str(task.external_task_id))
-            except (kling.InvalidRequestError, kling.AccountError):
-                refused.append(f"call-{i}")
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(create, range(n)))
-    assert len(set(service.created)) == len(service.created)
-    assert sorted(service.created) == sorted(returned)
-    assert not set(refused) & set(service.created)
-    assert len(returned) > n / 2 < len(service.created)
-
-
-def test_a_late_task_is_waited_for(service: Service, client: KlingClient) -> None:
-    """The service is still at work when the client stops waiting for its reply."""
-    real = service.create
-
-    def slow(body: Any) -> Any:
-        service.lock.release()
-        try:
-            time.sleep(1.3)
-        finally:
-            service.lock.acquire()
-        return real(body)
-
-    service.create = slow  # type: ignore[method-assign]
-    task = client.create_task("s", "removal", REMOVAL)
-    assert service.created == [task.external_task_id]
-
-
-def test_an_unknown_outcome_is_said(service: Service, make: Callable[..., KlingClient]) -> None:
-    service.faults["POST /"].append(Fault(reset="after"))
-    service.faults["*"] += [Fault(reset="before")] * 200  # and the task cannot be asked for
-    with make(retry_for=0.3) as client, pytest.raises(kling.UnknownOutcomeError) as caught:
-        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
-    assert caught.value.external_task_id == "mine"
-    assert "mine" in str(caught.value)
-    assert service.created == ["mine"]
-    service.faults.clear()
-    with make() as client:
-        assert client.get_task(external_task_id="mine").task_id == "task-1"
 
 
 BENT: list[tuple[dict[str, str], bytes]] = [
@@ -159,54 +63,6 @@ def test_any_json_is_tracking_or_a_typed_error(document: Any) -> None:
         read_tracking(content)
     with contextlib.suppress(kling.BadReplyError):
         parse_callback({}, content, None)
-
-
-@pytest.mark.parametrize(
-    "lookup",
-    [
-        Fault(404, body=b"<html>not found</html>"),
-        Fault(200, body=b'{"code": 0, "data": null}'),
-        Fault(
-            200,
-            body=b'{"code": 0, "data": {"task_id": "task-9", "task_status": "submitted", '
-            b'"task_info": {"external_task_id": "of another"}}}',
-        ),
-    ],
-    ids=["a gateway's 404", "no data", "another task"],
-)
-def test_only_the_service_can_say_that_there_is_no_task(
-    service: Service, make: Callable[..., KlingClient], lookup: Fault
-) -> None:
-    service.faults["POST /"].append(Fault(reset="after"))
-    service.faults["/mine"] += [lookup] * 99
-    with make(retry_for=0.3) as client, pytest.raises(kling.UnknownOutcomeError):
-        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
-    assert service.created == ["mine"]
-
-
-def test_an_interrupt_says_where_the_task_is(
-    service: Service, make: Callable[..., KlingClient], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: Any) -> Any:
-        raise KeyboardInterrupt
-
-    with make() as client:
-        monkeypatch.setattr(client._transport, "_understood", interrupted)
-        with pytest.raises(KeyboardInterrupt) as caught:
-            client.create_task("s", "removal", REMOVAL)
-    assert f"external_task_id='{service.created[0]}'" in caught.value.__notes__[0]
-
-
-@pytest.mark.parametrize(("status", "code"), [(429, 1302), (429, 1303)])
-def test_a_busy_service_is_asked_again(
-    service: Service, client: KlingClient, status: int, code: int
-) -> None:
-    service.faults["POST /"] += [Fault(status, code)] * 3
-    client.create_task("s", "removal", REMOVAL)
-    assert len(service.created) == 1
-    assert [request.method for request in service.requests] == ["POST"] * 4
-    ids = {body["external_task_id"] for body in service.bodies("")}
-    assert ids == set(service.created)
 
 
 # ---- sessions ----
