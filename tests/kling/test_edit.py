@@ -172,6 +172,149 @@ def test_a_lost_reply_does_not_part_session_and_service(
         edit.delete_selection(7, [second])
 
 
+def agree(edit: EditSession, service: Service) -> bool:
+    """Whether the session and the service have the same points."""
+    theirs = service.sessions[edit.session_id]
+    return {
+        index: [(point["x"], point["y"]) for point in points]
+        for index, points in theirs.items()
+        if points
+    } == edit.points
+
+
+FIRST, SECOND, THIRD = (0.1, 0.5), (0.5, 0.5), (0.8, 0.5)
+ODD = Fault(200, body=b'{"code": 0, "data": {"res": 5}}', works=True)
+REJECTED = Fault(200, body=b'{"code": 0, "data": {"status": 3}}', works=True)
+STOPPED = Fault(429, 1101)  # ends whatever is being put right
+
+
+def lose_an_added_point(edit: EditSession, service: Service) -> None:
+    """The reply to an add is odd, or a refusal of the recognition, although it was done."""
+    for fault, error in ((ODD, kling.BadReplyError), (REJECTED, kling.RejectedSelectionError)):
+        service.faults["/add-selection"].append(fault)
+        with pytest.raises(error):
+            edit.add_selection(3, [THIRD])
+
+
+def break_off_in_the_middle(edit: EditSession, service: Service) -> None:
+    """A lost reply; then the points are cleared, but cannot be set again."""
+    service.faults["/add-selection"] += [Fault(reset="after"), Fault(), STOPPED]
+    with pytest.raises(kling.AccountError):
+        edit.add_selection(3, [THIRD])
+
+
+def lose_a_deletion(edit: EditSession, service: Service) -> None:
+    service.faults["/delete-selection"].append(ODD)
+    with pytest.raises(kling.BadReplyError):
+        edit.delete_selection(3, [FIRST])
+
+
+def half_clear(edit: EditSession, service: Service) -> None:
+    service.faults["/clear-selection"].append(Fault(body=b'{"code": 0}', works=True))
+    with pytest.raises(kling.BadReplyError):
+        edit.clear_selection()
+
+
+def interrupt(edit: EditSession, service: Service) -> None:
+    """The user gives up while the service is at work."""
+    sent = len(service.requests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(edit.client._transport, "_understood", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            edit.add_selection(3, [THIRD])
+    assert len(service.requests) > sent
+
+
+@pytest.mark.parametrize(
+    "part",
+    [lose_an_added_point, break_off_in_the_middle, lose_a_deletion, half_clear, interrupt],
+)
+def test_nothing_is_paid_for_on_other_points(
+    edit: EditSession, service: Service, part: Callable[[EditSession, Service], None]
+) -> None:
+    """Session and service have parted; what comes next makes them agree, or is not done."""
+    edit.add_selection(3, [FIRST, SECOND])
+    edit.add_selection(7, [FIRST])
+    mine = dict(edit.points)
+    for next_ in (
+        lambda: edit.submit("removal", REMOVAL),
+        edit.preview,
+        lambda: edit.add_selection(9, [FIRST]),
+        lambda: edit.delete_selection(9, [FIRST]),
+    ):
+        before = dict(edit.points)
+        part(edit, service)
+        assert edit.points == before
+        assert not agree(edit, service)
+        made, sent = len(service.created), len(service.requests)
+        service.faults["/clear-selection"].append(STOPPED)
+        with pytest.raises(kling.AccountError):
+            next_()
+        assert len(service.requests) == sent + 1  # it was not even asked for
+        assert (edit.points, len(service.created)) == (before, made)
+        next_()
+        assert agree(edit, service)
+    assert edit.points == mine
+    assert len(service.created) == 1
+    service.faults["/add-selection"] += [ODD]
+    with pytest.raises(kling.BadReplyError):
+        edit.add_selection(3, [THIRD])
+    edit.clear_selection()  # which is right whatever was there
+    assert (edit.points, agree(edit, service)) == ({}, True)
+
+
+def test_points_are_set_again_until_it_succeeds(edit: EditSession, service: Service) -> None:
+    edit.add_selection(3, [FIRST])
+    edit.add_selection(7, [FIRST])
+    lost = Fault(reset="after")
+    service.faults["/add-selection"] += [lost, lost, Fault(), lost, Fault(500, 5000, works=True)]
+    service.faults["/clear-selection"] += [lost, Fault(503, 5001)]
+    selection = edit.add_selection(3, [SECOND])
+    assert agree(edit, service)
+    assert edit.points == {3: [FIRST, SECOND], 7: [FIRST]}
+    assert selection.union == mask_at([{"x": x, "y": y} for x, y in (FIRST, SECOND)])
+
+
+def test_what_was_refused_leaves_no_doubt(edit: EditSession, service: Service) -> None:
+    edit.add_selection(3, [FIRST])
+    service.faults["/add-selection"].append(Fault(400, 1201))
+    with pytest.raises(kling.InvalidRequestError):
+        edit.add_selection(3, [SECOND])
+    edit.preview()
+    assert service.bodies("/clear-selection") == []
+
+
+def test_a_session_that_the_service_forgot(edit: EditSession, service: Service) -> None:
+    edit.add_selection(3, [FIRST])
+    del service.sessions[edit.session_id]
+    for call in (
+        edit.preview,
+        edit.clear_selection,
+        lambda: edit.add_selection(3, [SECOND]),
+        lambda: edit.delete_selection(3, [FIRST]),
+    ):
+        with pytest.raises(kling.SessionExpiredError, match="start a new one") as caught:
+            call()
+        assert isinstance(caught.value, kling.NotFoundError)
+        assert (caught.value.code, caught.value.request_id) == (1203, "request-2")
+
+
+def test_pixels_need_a_size(client: KlingClient, service: Service) -> None:
+    data = {"session_id": "s", "fps": 30.0, "original_duration": 5000, "total_frame": 150}
+    service.faults["*"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    edit = client.edit_video(video_id="v")
+    with pytest.raises(kling.InvalidRequestError, match="did not say how large"):
+        edit.point(10, 10)
+
+
+def test_a_repr_decodes_nothing(edit: EditSession, service: Service) -> None:
+    listed = [{"object_id": 4, "rle_mask": {"size": [2, 2], "counts": "!"}}] * 2
+    body = {"code": 0, "data": {"res": {"frame_index": 2, "rle_mask_list": listed}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    selection = edit.add_selection(2, [FIRST])
+    assert repr(selection) == "Selection(frame_index=2, objects=[4])"
+
+
 def test_a_session_lives_a_day(edit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 24 * 3600 - 60)
