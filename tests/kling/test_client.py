@@ -8,11 +8,13 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+import requests
 
 import klingmask as km
 from klingmask import kling
@@ -26,32 +28,111 @@ POINT = (0.7738498789346246, 0.297142857142857)
 REMOVAL = "Delete the chick from <<<video_1>>>"
 
 
-def test_requests_are_those_of_the_reference(service: Service, client: KlingClient) -> None:
-    """Each body against the page's own example."""
+SESSION = "847570360458960960"
+POINTS = {"session_id": SESSION, "frame_index": 0, "points": [{"x": POINT[0], "y": POINT[1]}]}
+CREATE: dict[str, Any] = {
+    "model_name": "kling-v1-6",
+    "session_id": SESSION,
+    "edit_mode": "removal",
+    "image_list": [],
+    "prompt": REMOVAL,
+    "negative_prompt": "",
+    "mode": "std",
+    "duration": "5",
+    "callback_url": "",
+    "external_task_id": "",
+}
+# The bodies that the reference's page shows, by endpoint.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "/init-selection": {
+        "video_id": "",
+        "video_url": "https://v1-kling.klingai.com/kcdn/cdn-kcdn112452/kling-qa-test/"
+        "animals-output-5s.mp4",
+    },
+    "/add-selection": POINTS,
+    "/delete-selection": POINTS,
+    "/clear-selection": {"session_id": SESSION},
+    "/preview-selection": {"session_id": SESSION},
+    "": CREATE,
+}
+
+
+def test_the_examples_are_those_of_the_reference() -> None:
     reference = shared_file("../kling/multi-elements.txt").read_text()
     examples: dict[str, Any] = {}
     for block in reference.split("curl --request POST")[1:]:
         url = block.split("--url ")[1].split()[0]
         examples[url.split(PREFIX)[1]] = json.loads(block.split("--data '")[1].split("'")[0])
-    session = client.init_selection(video_url=examples["/init-selection"]["video_url"]).session_id
-    client.add_selection(session, 0, [POINT])
-    client.delete_selection(session, 0, [POINT])
-    client.clear_selection(session)
-    client.preview_selection(session)
-    example = examples[""]
-    client.create_task(session, "removal", example["prompt"], duration="5")
-    assert len(examples) == 6
-    for endpoint, expected in examples.items():
+    assert examples == EXAMPLES
+
+
+def test_requests_are_those_of_the_reference(service: Service, client: KlingClient) -> None:
+    service.sessions[SESSION] = {}
+    client.init_selection(video_url=EXAMPLES["/init-selection"]["video_url"])
+    client.add_selection(SESSION, 0, [POINT])
+    client.delete_selection(SESSION, 0, [POINT])
+    client.clear_selection(SESSION)
+    client.preview_selection(SESSION)
+    client.create_task(SESSION, "removal", REMOVAL, duration="5", external_task_id="mine")
+    for endpoint, example in EXAMPLES.items():
         (sent,) = service.bodies(endpoint)
-        if endpoint == "/init-selection":
-            expected.pop("video_id")  # empty in the example; exactly one of the two is sent
-        assert sent.keys() == expected.keys()
-        for key, value in expected.items():
-            if key not in ("session_id", "external_task_id"):
-                assert sent[key] == value, (endpoint, key)
-    request = service.requests[0]
-    assert request.headers["Authorization"] == f"Bearer {service.api_key}"
-    assert request.headers["Content-Type"] == "application/json"
+        if endpoint == "/init-selection":  # exactly one of the two may be sent
+            assert sent == {"video_url": example["video_url"]}
+        elif endpoint == "":
+            assert sent == example | {"external_task_id": "mine"}
+        else:
+            assert sent == example
+    for request in service.requests:
+        assert request.headers["Authorization"] == f"Bearer {service.api_key}"
+        assert request.headers["Content-Type"] == "application/json"
+
+
+def test_bodies_of_the_other_edits(service: Service, client: KlingClient, tmp_path: Path) -> None:
+    """As the reference describes the fields of which its example has none."""
+    picture = png(300, 300)
+    raw = base64.b64encode(picture).decode()
+    (tmp_path / "b.png").write_bytes(picture)
+    url = "https://example.org/a.jpg"
+    client.create_task(
+        SESSION,
+        "swap",
+        "swap a cat from <<<image_1>>> for the dog from <<<video_1>>>",
+        images=[url],
+        negative_prompt="blur",
+        mode="pro",
+        duration=10,
+        watermark=True,
+        callback_url="https://example.org/told",
+        external_task_id="a swap",
+    )
+    client.create_task(
+        SESSION,
+        "addition",
+        prompts.addition(("a hat", "a scarf")),
+        images=[tmp_path / "b.png", raw],
+        watermark=False,
+        external_task_id="an addition",
+    )
+    swap, addition = service.bodies("")
+    assert swap == CREATE | {
+        "edit_mode": "swap",
+        "image_list": [{"image": url}],
+        "prompt": "swap a cat from <<<image_1>>> for the dog from <<<video_1>>>",
+        "negative_prompt": "blur",
+        "mode": "pro",
+        "duration": "10",
+        "watermark_info": {"enabled": True},
+        "callback_url": "https://example.org/told",
+        "external_task_id": "a swap",
+    }
+    assert addition == CREATE | {
+        "edit_mode": "addition",
+        "image_list": [{"image": raw}, {"image": raw}],
+        "prompt": "Using the context of <<<video_1>>>, seamlessly add a hat from <<<image_1>>> "
+        "and a scarf from <<<image_2>>>",
+        "watermark_info": {"enabled": False},
+        "external_task_id": "an addition",
+    }
 
 
 def test_replies_are_typed_and_keep_what_is_unknown(client: KlingClient) -> None:
@@ -453,6 +534,32 @@ def test_keys_come_from_arguments_or_the_environment(monkeypatch: pytest.MonkeyP
     assert repr(KlingClient(base_url="http://[::1]:5")) == "KlingClient('http://[::1]:5')"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.org\\@127.0.0.1/x",
+        "http://evil.org\\\\@localhost",
+        "http://127.0.0.1\\.evil.org",
+        "http://127.0.0.1 .evil.org",
+        "http://127.0.0.1\t.evil.org",
+        "http://localhost@evil.org",
+        "http://evil.org@localhost",
+        "https://user:hidden@example.org",
+        "https://example.org/?token=hidden",
+        "https://example.org/#hidden",
+        "https://example.org:port",
+    ],
+)
+def test_urls_with_two_readings_or_secrets_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(kling.InvalidRequestError) as caught:
+        KlingClient("key", base_url=url)
+    assert "hidden" not in str(caught.value)
+    if "example.org/" not in url:  # a query is what results have
+        with pytest.raises(kling.BadReplyError) as refused:
+            download(url, tmp_path / "a.mp4")
+        assert "hidden" not in str(refused.value)
+
+
 def test_plain_http_is_for_this_machine_alone() -> None:
     for url in (
         "http://example.org",
@@ -465,15 +572,20 @@ def test_plain_http_is_for_this_machine_alone() -> None:
 
 
 def test_secrets_stay_secret(
-    service: Service, make: Callable[..., KlingClient], caplog: pytest.LogCaptureFixture
+    service: Service,
+    make: Callable[..., KlingClient],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
+    """In no repr, error or log line, that of urllib3 included, whatever is done and fails."""
     caplog.set_level(logging.DEBUG)
     told: list[str] = []
+    service.polls_until_done = 0
     secrets = [service.api_key, service.secret_key, "access-key-for-tests", "hidden"]
     keys = {"access_key": "access-key-for-tests", "secret_key": service.secret_key}
     for options, own in (({}, service.api_key), (keys, " ".join(keys.values()))):
         leaks = f"bad {own} Bearer eyJhbGciOi.abc.def, see {service.cdn_url}/x.mp4?sign=hidden"
-        with make(retry_for=0.2, **options) as client:
+        with make(retry_for=0.2, settle=0.1, **options) as client:
             told += [repr(client), str(vars(client)), repr(client._transport.auth)]
             for fault in (
                 Fault(400, 1201, leaks),
@@ -483,22 +595,70 @@ def test_secrets_stay_secret(
                 Fault(reset="after"),
             ):
                 service.faults["*"] = [fault] * 50
-                with pytest.raises(kling.KlingError) as caught:
-                    client.list_tasks()
-                chain: BaseException | None = caught.value
-                while chain is not None:
-                    told += [str(chain), repr(chain), str(vars(chain))]
-                    chain = chain.__cause__
+                for call in (
+                    client.list_tasks,
+                    lambda client=client: client.create_task("s", "removal", REMOVAL),
+                ):
+                    with pytest.raises(kling.KlingError) as caught:
+                        call()
+                    chain: BaseException | None = caught.value
+                    while chain is not None:
+                        told += [str(chain), repr(chain), str(vars(chain))]
+                        chain = chain.__cause__
             service.faults["*"] = []
-            opened = client.init_selection(video_id="v")
-            preview = client.preview_selection(opened.session_id)
-            told += [repr(opened), repr(preview)]
-    told += [record.getMessage() for record in caplog.records]
+            edit = client.edit_video(video_id="v")
+            selection = edit.add_selection(0, [POINT])
+            preview = edit.preview()
+            assert len(preview.tracking()) == 3
+            service.cdn_faults += [
+                Fault(cut=True),
+                Fault(302, headers={"Location": "/result.mp4?sign=hidden"}),
+            ]
+            preview.download(tmp_path / "preview.mp4")
+            task = edit.submit("removal", REMOVAL).wait()
+            task.download(tmp_path / "out.mp4")
+            service.cdn_faults += [Fault(404), Fault(404)]
+            for get in (preview.tracking, lambda task=task: task.download(tmp_path / "no.mp4")):
+                with pytest.raises(kling.BadReplyError) as missing:
+                    get()
+                told.append(str(missing.value))
+            told += [repr(one) for one in (edit, selection, preview, task, edit.reply, task.task)]
+            told += [repr(preview.reply), repr(task.video)]
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("/result.mp4?[...]" in line for line in lines) >= 4  # urllib3's lines are there
     assert any("eyJ" in header for header in (r.headers["Authorization"] for r in service.requests))
-    for text in told:
+    for text in told + lines:
         assert "eyJ" not in text
         for secret in secrets:
             assert secret not in text, text
+
+
+def test_the_logs_of_others_are_left_alone(
+    service: Service, client: KlingClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    client.list_tasks()
+    requests.get(f"{service.cdn_url}/result.mp4?mine=1", timeout=5)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("urllib3")]
+    assert sum("multi-elements?[...]" in line for line in lines) == 1
+    assert sum("/result.mp4?mine=1" in line for line in lines) == 1
+
+
+def test_each_attempt_is_logged(
+    service: Service, make: Callable[..., KlingClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also one that ends without a reply and is not repeated."""
+    caplog.set_level(logging.DEBUG, "klingmask")
+    faults = [Fault(reset="after"), Fault(delay=1.3), Fault(cut=True), Fault(429, 1302), Fault()]
+    with make() as client:
+        for fault in faults:
+            caplog.clear()
+            service.faults["*"] = [fault]
+            with suppress(kling.KlingError):
+                client.init_selection(video_id="v")
+            attempts = 2 if fault.status == 429 else 1
+            lines = [record.getMessage() for record in caplog.records]
+            assert sum(line.startswith(f"POST {PREFIX}/init") for line in lines) == attempts
 
 
 def test_redirects_are_not_followed(service: Service, client: KlingClient) -> None:
@@ -518,7 +678,9 @@ def test_netrc_is_left_alone(
     assert service.requests[0].headers["Authorization"] == f"Bearer {service.api_key}"
 
 
-def test_threads_share_a_client(service: Service, client: KlingClient) -> None:
+def test_threads_share_a_client(
+    service: Service, client: KlingClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def work(i: int) -> str:
         session = client.init_selection(video_id=f"v{i}").session_id
         client.add_selection(session, i, [POINT])
@@ -528,6 +690,7 @@ def test_threads_share_a_client(service: Service, client: KlingClient) -> None:
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(work, range(48))) == [f"e{i}" for i in range(48)]
     assert len(service.created) == 48
+    assert "pool is full" not in caplog.text
 
 
 # ---- the limits, on both sides ----
