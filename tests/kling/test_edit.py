@@ -1,5 +1,6 @@
 """The edit as a whole: sessions, previews, waiting, downloads, callbacks."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import klingmask as km
 from klingmask import kling
-from klingmask.kling import EditSession, KlingClient, Point, download, parse_callback
+from klingmask.kling import EditSession, KlingClient, Point, download, parse_callback, transport
 from klingmask.kling.tracking import read_tracking
 from klingmask.kling.transport import Patience
 from tests.kling.server import SIZE, Fault, Service, mask_at
@@ -366,6 +367,59 @@ def test_tracking_in_every_expected_shape(
     assert [list(tracking[i].values()) for i in range(3)] == [[one.shift(i, 0)] for i in range(3)]
 
 
+def png_of(mask: km.Mask) -> str:
+    return base64.b64encode(mask.to_png()).decode()
+
+
+def test_tracking_is_read_as_selections_are() -> None:
+    """Parts, PNGs, a size the wrong way round, frames without masks."""
+    left, right = km.Mask.from_bbox((4, 6), (0, 0, 2, 2)), km.Mask.from_bbox((4, 6), (3, 1, 2, 2))
+    turned = {"size": [6, 4], "counts": right.counts}
+    png = {"size": [6, 4], "base64": png_of(right)}
+    frames: list[Any] = [
+        {"frame_index": 0},
+        {"frame_index": 1, "rle_mask_list": None},
+        {"frame_index": 2, "rle_mask_list": []},
+        {
+            "frame_index": 3.0,
+            "rle_mask_list": [
+                {"object_id": 5, "rle_mask": left.to_rle()},
+                {"object_id": 5, "rle_mask": right.to_rle()},
+                {"rle_mask": left.to_rle()},
+            ],
+        },
+        {"frame_index": "4", "rle_mask_list": [{"object_id": 0, "png_mask": png}]},
+        {
+            "frame_index": 5,
+            "rle_mask_list": [{"object_id": 0, "rle_mask": turned, "png_mask": png}],
+        },
+        {"frame_index": 5, "rle_mask_list": [{"object_id": 1, "rle_mask": left.to_rle()}]},
+    ]
+    expected = {
+        0: {},
+        1: {},
+        2: {},
+        3: {5: left | right, 2: left},
+        4: {0: right},
+        5: {0: right, 1: left},
+    }
+    lines = "\r\n".join(json.dumps(frame) for frame in frames)
+    for text in (json.dumps(frames), lines, json.dumps({"n": 6, "data": {"frames": frames}})):
+        assert read_tracking(text.encode()) == expected
+        assert read_tracking(b"\xef\xbb\xbf" + text.encode()) == expected
+    by_frame = {"3": {"5": left.to_rle(), "dog": right.to_rle()}, "4": None}
+    assert read_tracking(json.dumps(by_frame).encode()) == {3: {5: left, "dog": right}, 4: {}}
+
+
+def test_tracking_whose_parts_do_not_fit() -> None:
+    listed = [
+        {"object_id": 1, "rle_mask": km.Mask.zeros(size).to_rle()} for size in ((2, 2), (3, 3))
+    ]
+    content = json.dumps([{"frame_index": 7, "rle_mask_list": listed}]).encode()
+    with pytest.raises(kling.BadReplyError, match="frame 7: the parts of object 1"):
+        read_tracking(content)
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -416,6 +470,21 @@ def test_waiting_has_an_end(edit: EditSession, service: Service) -> None:
     assert again.task.task_id == task.task.task_id
 
 
+def test_waiting_ends_in_time_whatever_the_service_does(
+    service: Service, make: Callable[..., KlingClient]
+) -> None:
+    """A reply that does not come, or refusals that would be tried again for longer."""
+    service.polls_until_done = 10**6
+    for fault in (Fault(delay=5), Fault(503, 5001), Fault(reset="before")):
+        with make(retry_for=60.0, timeout=(30.0, 30.0)) as client:
+            task = client.create_task("s", "removal", REMOVAL)
+            service.faults[f"/{task.task_id}"] = [fault] * 999
+            started = time.monotonic()
+            with pytest.raises(kling.RequestTimeoutError, match="is still submitted after"):
+                client.task(external_task_id=task.external_task_id).wait(timeout=0.4)
+            assert time.monotonic() - started < 3
+
+
 # ---- downloads ----
 
 
@@ -438,6 +507,90 @@ def test_a_download_is_taken_up_where_it_broke(
     assert starts[0] == 0 < half - block < starts[1] == starts[2] <= half
     assert starts[2] + quarter - block < starts[3] < len(content)
     assert "out.mp4" in capsys.readouterr().err
+
+
+VALIDATORS: dict[str, dict[str, str]] = {
+    "a time": {"Last-Modified": "Tue, 24 Nov 2026 10:00:00 GMT"},
+    "a weak ETag": {"ETag": 'W/"1"'},
+    "a weak ETag and a time": {
+        "ETag": 'W/"1"',
+        "Last-Modified": "Tue, 24 Nov 2026 10:00:00 GMT",
+    },
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("name", VALIDATORS)
+def test_a_download_is_taken_up_without_a_strong_etag(
+    service: Service, tmp_path: Path, name: str
+) -> None:
+    service.validators = lambda _: VALIDATORS[name]
+    service.cdn_faults += [Fault(cut=True), Fault(cut=True)]
+    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "out.mp4")
+    assert path.read_bytes() == service.files["/result.mp4"]
+    headers = [request.headers for request in service.cdn_requests]
+    assert ["Range" in sent for sent in headers] == [False, True, True]
+    changed = VALIDATORS[name].get("Last-Modified")
+    assert [sent.get("If-Range") for sent in headers] == [None, changed, changed]
+
+
+def test_without_a_validator_the_length_must_be_the_same(service: Service, tmp_path: Path) -> None:
+    """The file has changed under way: no part of it is put behind one of the old."""
+    old, new = service.files["/result.mp4"], b"new" * 100_000
+    weak = {old: {"ETag": 'W/"1"'}, new: {"ETag": 'W/"2"'}, new[: len(old)]: {"ETag": 'W/"2"'}}
+    url = f"{service.cdn_url}/result.mp4"
+    for validators, after in ((lambda _: {}, new), (weak.__getitem__, bytes(len(old)))):
+        weak.setdefault(after, {"ETag": 'W/"2"'})
+        service.validators, service.files["/result.mp4"] = validators, old
+        service.cdn_faults.append(Fault(cut=True))
+        service.cdn_requests.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                transport,
+                "log_retry",
+                lambda _, after=after: service.files.update({"/result.mp4": after}),
+            )
+            path = download.download(url, tmp_path / "out.mp4")
+        assert path.read_bytes() == after
+        ranges = ["Range" in request.headers for request in service.cdn_requests]
+        assert ranges == [False, True, False]
+
+
+def test_a_download_goes_on_as_long_as_something_comes(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More breaks than there would be time for, were each of them counted."""
+    monkeypatch.setattr(transport, "pause", lambda *_: 0.1)
+    content = service.files["/result.mp4"]
+    service.cdn_faults += [Fault(cut=True)] * 8
+    started = time.monotonic()
+    patience = Patience((2.0, 1.0), 0.5)
+    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a", patience=patience)
+    assert path.read_bytes() == content
+    assert len(service.cdn_requests) == 9
+    assert time.monotonic() - started > patience.retry_for
+
+
+def test_a_download_has_the_client_s_patience(
+    service: Service, make: Callable[..., KlingClient], tmp_path: Path
+) -> None:
+    with make(retry_for=0.5) as client:
+        edit = client.edit_video(video_id="v")
+        edit.add_selection(0, [(0.5, 0.5)])
+        preview = edit.preview()
+        service.polls_until_done = 0
+        task = edit.submit("removal", REMOVAL)
+        for get in (
+            preview.tracking,
+            lambda: preview.download(tmp_path / "a"),
+            lambda: task.download(tmp_path / "b"),
+        ):
+            service.cdn_faults = [Fault(503, headers={"Retry-After": "0.2"})] * 99
+            service.cdn_requests.clear()
+            with pytest.raises(kling.RequestConnectionError) as caught:
+                get()
+            assert caught.value.retry_after == 0.2
+            assert 1 < len(service.cdn_requests) < 99
 
 
 def test_a_file_that_changed_is_taken_anew(service: Service, tmp_path: Path) -> None:
