@@ -709,6 +709,7 @@ def test_points() -> None:
         [(math.inf, 0)],
         [(1,)],
         ["ab"],
+        ["01"],
         [5],
         kling.Point(0.5, 0.5),
         [(None, 1)],
@@ -782,8 +783,31 @@ def test_prompts() -> None:
         checks.prompts(prompts.removal("the chick", language=language), "", "removal", 0)
         checks.prompts(prompts.swap("a cat", "the dog", language=language), "", "swap", 1)
         checks.prompts(prompts.addition("a hat", language=language), "", "addition", 1)
+        two = prompts.addition(["a hat", "a scarf"], language=language)
+        checks.prompts(two, "", "addition", 2)
+        with pytest.raises(kling.InvalidRequestError, match="1 or 2 images"):
+            prompts.addition(["a", "b", "c"], language=language)
+    # The templates of the reference, with their placeholders filled in.
     assert prompts.removal("the chick") == REMOVAL
     assert prompts.removal("小鸡", language="zh") == "删除<<<video_1>>>中的【小鸡】"
+    assert prompts.swap("[x]", "[x]") == "swap [x] from <<<image_1>>> for [x] from <<<video_1>>>"
+    assert (
+        prompts.swap("猫", "狗", language="zh")
+        == "使用<<<image_1>>>中的【猫】,替换<<<video_1>>>中的【狗】"
+    )
+    assert (
+        prompts.addition("[x]")
+        == "Using the context of <<<video_1>>>, seamlessly add [x] from <<<image_1>>>"
+    )
+    assert prompts.addition("[x]", "there").endswith("[x] from <<<image_1>>> there")
+    chinese = "基于<<<video_1>>>中的原始内容,以自然生动的方式,将<<<image_1>>>中的【帽子】"
+    assert (
+        prompts.addition("帽子", "头上", language="zh") == f"{chinese},融入<<<video_1>>>的【头上】"
+    )
+    assert (
+        prompts.addition(("帽子", "围巾"), language="zh")
+        == f"{chinese}和<<<image_2>>>中的【围巾】,融入<<<video_1>>>的【画面】"
+    )
     longest = REMOVAL + "x" * (2500 - len(REMOVAL))
     checks.prompts(longest, "y" * 2500, "removal", 0)
     for prompt, negative, mode, n, reason in (
@@ -818,6 +842,10 @@ def test_durations() -> None:
         (lambda c: c.add_selection("s", -1, [POINT]), "frame_index goes from 0"),
         (lambda c: c.add_selection("s", 1.0, [POINT]), "must be an integer"),
         (lambda c: c.create_task("s", "erase", REMOVAL), "edit_mode must be one of"),
+        (
+            lambda c: c.create_task("s", "removal", REMOVAL, model_name="kling-v9"),
+            "model_name must be one of kling-v1-6",
+        ),
         (lambda c: c.create_task("s", "removal", REMOVAL, mode="best"), "mode must be one of"),
         (lambda c: c.create_task("s", "removal", REMOVAL, duration=6), "duration must be one"),
         (lambda c: c.create_task("s", "removal", REMOVAL, external_task_id=" "), "external_task"),
@@ -832,6 +860,19 @@ def test_nothing_is_sent_that_is_over_a_limit(
     with pytest.raises(kling.InvalidRequestError, match=reason):
         call(client)
     assert service.requests == []
+
+
+def test_slips_are_seen_by_type_checkers(client: KlingClient) -> None:
+    """mypy complains of an ignored error that there is none of."""
+    with pytest.raises(kling.InvalidRequestError):
+        client.create_task("s", "remove", REMOVAL)  # type: ignore[arg-type]
+    with pytest.raises(kling.InvalidRequestError):
+        client.create_task("s", "removal", REMOVAL, mode="bets")  # type: ignore[arg-type]
+    with pytest.raises(kling.InvalidRequestError):
+        client.create_task("s", "removal", REMOVAL, duration=7)  # type: ignore[arg-type]
+    edit = client.edit_video(video_id="v")
+    with pytest.raises(TypeError, match="negativ_prompt"):
+        edit.submit("removal", REMOVAL, negativ_prompt="blur")  # type: ignore[call-arg]
 
 
 def test_ids_do_not_leave_their_path(service: Service, client: KlingClient) -> None:

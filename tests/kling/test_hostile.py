@@ -1,6 +1,5 @@
 """Replies that break HTTP itself, never end or come drop by drop: bytes from a bare socket."""
 
-import pickle
 import socket
 import threading
 import time
@@ -184,10 +183,3 @@ def test_half_a_file_is_none(content: bytes, tmp_path: Path) -> None:
             with pytest.raises(kling.KlingError):
                 download.fetch(f"{url}/a.json", patience=SHORT)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_errors_travel_between_processes() -> None:
-    error = UnknownOutcomeError("lost", "e1")
-    error.request_id = "r1"
-    again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.external_task_id, again.request_id) == (str(error), "e1", "r1")

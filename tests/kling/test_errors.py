@@ -1,0 +1,169 @@
+"""Errors: what each of them knows, what became of the request, and what to do."""
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import klingmask as km
+from klingmask import kling
+from klingmask.kling import KlingClient, UnknownOutcomeError, errors, parse_callback, transport
+from tests.kling.server import Fault, Service
+
+POINT = (0.5, 0.5)
+KINDS = [getattr(errors, name) for name in errors.__all__ if name.endswith("Error")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_says_what_to_do(kind: type[kling.KlingError]) -> None:
+    if kind is kling.KlingError:
+        return  # the root, for codes that nobody knows
+    error = UnknownOutcomeError("lost", "e1") if kind is UnknownOutcomeError else kind("lost")
+    error.request_id, error.outcome = "r1", "unknown"
+    assert len(error.advice) > 10
+    assert str(error) == f"lost (request_id r1); {error.advice}"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (kind, str(error), vars(error))
+
+
+OUTCOMES: list[tuple[Fault, str, bool]] = [
+    (Fault(429, 1302), "refused", True),
+    (Fault(429, 1303), "refused", True),
+    (Fault(503, 5001), "refused", True),
+    (Fault(400, 1201), "refused", False),
+    (Fault(429, 1101), "refused", False),
+    (Fault(400, body=b"<html>"), "refused", False),
+    (Fault(429, body=b"<html>"), "refused", True),
+    (Fault(500, 5000), "failed", True),
+    (Fault(504, 5002), "failed", True),
+    (Fault(200, 5000), "failed", True),
+    (Fault(502, 9999), "failed", True),
+    (Fault(502, body=b"<html>"), "unknown", True),
+    (Fault(408, body=b"<html>"), "unknown", True),
+    (Fault(cut=True), "unknown", True),
+    (Fault(reset="after"), "unknown", True),
+    (Fault(delay=1.3), "unknown", True),
+    (Fault(200, body=b"<html>"), "unknown", True),
+    (Fault(200, body=b'{"code": 0, "data": []}'), "unknown", False),
+    (Fault(302, 0, headers={"Location": "/"}), "unknown", False),
+]
+
+
+@pytest.mark.parametrize(("fault", "outcome", "passing"), OUTCOMES, ids=str)
+def test_what_became_of_a_request(
+    service: Service, make: Callable[..., KlingClient], fault: Fault, outcome: str, passing: bool
+) -> None:
+    service.faults["*"] = [fault] * 99
+    with make(retry_for=0.0) as client, pytest.raises(kling.KlingError) as caught:
+        client.preview_selection("s")
+    assert (caught.value.outcome, caught.value.passing) == (outcome, passing)
+
+
+def test_what_was_never_sent(make: Callable[..., KlingClient]) -> None:
+    with (
+        make(base_url="http://127.0.0.1:9", retry_for=0.0) as client,
+        pytest.raises(kling.RequestConnectionError) as caught,
+    ):
+        client.list_tasks()
+    assert (caught.value.outcome, caught.value.passing) == ("unsent", True)
+
+
+def test_a_wrong_shape_can_be_asked_about(service: Service, client: KlingClient) -> None:
+    body = {"code": 0, "request_id": "r7", "data": {"res": {"rle_mask_list": [5]}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    with pytest.raises(kling.BadReplyError) as caught:
+        client.add_selection("s", 0, [POINT])
+    assert (caught.value.code, caught.value.status, caught.value.request_id) == (0, 200, "r7")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("name", ["original_duration", "fps", "total_frame", "width"])
+def test_numbers_that_are_none(
+    service: Service, client: KlingClient, name: str, number: str
+) -> None:
+    data = {"session_id": "s", "fps": 30, "original_duration": 5000, "total_frame": 150}
+    text = json.dumps({"code": 0, "data": {**data, name: "?"}}).replace('"?"', number)
+    service.faults["*"].append(Fault(200, body=text.encode()))
+    with pytest.raises(kling.BadReplyError, match=f"{name} should be"):
+        client.init_selection(video_id="v")
+
+
+def test_masks_of_different_sizes(service: Service, client: KlingClient) -> None:
+    def reply(first: Any, second: Any) -> kling.SelectionReply:
+        listed = [
+            {"object_id": name, "rle_mask": km.Mask.zeros(size).to_rle()}
+            for name, size in ((first, (2, 2)), (second, (3, 3)))
+        ]
+        body = {"code": 0, "data": {"res": {"frame_index": 4, "rle_mask_list": listed}}}
+        service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+        return client.add_selection("s", 4, [POINT])
+
+    with pytest.raises(kling.BadReplyError, match="the masks of frame 4"):
+        _ = reply(0, 1).union
+    with pytest.raises(kling.BadReplyError, match="the parts of object 0"):
+        _ = reply(0, 0).masks
+
+
+def test_a_refused_video_is_not_a_matter_of_points(service: Service, client: KlingClient) -> None:
+    refused = Fault(200, body=b'{"code": 0, "request_id": "r", "data": {"status": 7, "new": 1}}')
+    service.faults["*"] += [refused, refused]
+    with pytest.raises(kling.RejectedSelectionError, match="another one") as caught:
+        client.init_selection(video_id="v")
+    assert "points" not in str(caught.value)
+    assert caught.value.raw == {"status": 7, "new": 1}
+    with pytest.raises(kling.RejectedSelectionError, match="other points"):
+        client.add_selection("s", 0, [POINT])
+
+
+def test_a_bad_signature_is_not_a_matter_of_the_api_key() -> None:
+    with pytest.raises(kling.AuthenticationError, match="webhook secret") as caught:
+        parse_callback({}, b"{}", "whsec_AAAA")
+    assert "KLING_API_KEY" not in str(caught.value)
+
+
+def test_a_missing_key_is_not_a_matter_of_the_clock() -> None:
+    with pytest.raises(kling.AuthenticationError, match="set KLING_API_KEY") as caught:
+        KlingClient()
+    assert "clock" not in str(caught.value)
+
+
+def test_too_many_tasks_at_once_wait_a_second(
+    service: Service, make: Callable[..., KlingClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the platform's table asks, whatever Retry-After says."""
+    pauses: list[float] = []
+    real = transport.pause
+
+    def noted(error: BaseException | None, attempt: int) -> float:
+        pauses.append(real(error, attempt) * 50)  # which is what it was cut down by
+        return 0.0
+
+    monkeypatch.setattr(transport, "pause", noted)
+    for headers in ({}, {"Retry-After": "0"}):
+        service.faults["POST /"] += [Fault(429, 1303, headers=headers)] * 20
+        with make() as client:
+            client.create_task("s", "removal", "Delete it from <<<video_1>>>")
+    assert len(pauses) == 40
+    assert 1 <= pauses[0] <= 2
+    assert all(1 <= pause <= 30 for pause in pauses)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, (1, 0), (1, 2, 3), "30", None, True, float("inf"), ()])
+def test_a_timeout_is_checked_at_once(wrong: Any) -> None:
+    with pytest.raises(kling.InvalidRequestError, match="timeout must be"):
+        KlingClient("key", timeout=wrong)
+    if wrong != 0:
+        for name in ("retry_for", "settle"):
+            with pytest.raises(kling.InvalidRequestError, match=f"{name} must be"):
+                KlingClient("key", **{name: wrong})
+
+
+def test_a_timeout_may_be_one_number(service: Service, make: Callable[..., KlingClient]) -> None:
+    for timeout in (5, 5.0, (5, 5)):
+        with make(timeout=timeout) as client:
+            assert client.list_tasks() == []
+    service.faults["*"].append(Fault(delay=1.0))
+    with make(timeout=0.2, retry_for=0) as client, pytest.raises(kling.RequestTimeoutError):
+        client.list_tasks()
