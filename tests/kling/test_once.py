@@ -270,7 +270,8 @@ def test_a_refusal_after_doubt_says_where_to_look(service: Service, client: Klin
     service.faults["POST /"] += [Fault(reset="before"), Fault(429, 1101)]
     with pytest.raises(kling.AccountError) as caught:
         client.create_task("s", "removal", REMOVAL, external_task_id="mine")
-    assert "get_task(external_task_id='mine')" in caught.value.__notes__[0]
+    assert "get_task(external_task_id='mine')" in str(caught.value)
+    assert "top up" in str(caught.value)
     assert service.created == []
 
 

@@ -20,14 +20,13 @@ from klingmask.kling.errors import (
     UnknownOutcomeError,
 )
 from klingmask.kling.models import Task
-from klingmask.kling.transport import Transport
+from klingmask.kling.transport import ABSENT, Transport
 
 __all__ = ["PATH", "create_once", "task_path"]
 
 log = logging.getLogger("klingmask.kling")
 
 PATH = "/v1/videos/multi-elements"
-ABSENT = 1203  # the service's code for what does not exist
 
 
 def task_path(task_id: str) -> str:
@@ -88,7 +87,7 @@ def create_once(
             raise
         if error.outcome == "refused" and not error.passing:
             # The service has decided, and knows of no task; an earlier request got no answer.
-            error.add_note(_where(external))
+            error.advice = f"{error.advice}; {_where(external)}"
             raise
         raise UnknownOutcomeError(f"task {external}: {error.message}", external, error) from error
     except BaseException as error:  # an interrupt, say

@@ -34,7 +34,7 @@ from klingmask.kling.models import (
 )
 from klingmask.kling.once import task_path
 from klingmask.kling.tracking import read_tracking
-from klingmask.kling.transport import Patience, surely_undone
+from klingmask.kling.transport import ABSENT, Patience, surely_undone
 from klingmask.overlay import KLING_ALPHA, Colors, Image
 
 try:
@@ -374,7 +374,7 @@ def _expiry() -> Iterator[None]:
     try:
         yield
     except NotFoundError as error:
-        if error.code is None:  # a gateway's own 404
+        if error.code != ABSENT:  # a gateway's own 404, say
             raise
         raise SessionExpiredError(
             f"the service no longer has the session: {error.message}",
@@ -419,13 +419,15 @@ class EditTask:
             If it has not ended in time. It goes on; `wait` can be called again.
         """
         until = time.monotonic() + checks.seconds(timeout, "timeout")
+        last = until - min(1.0, timeout / 4)  # when to ask for the last time; that takes a while
         with tqdm(bar_format="{desc} {elapsed}", disable=not progress) as bar:
             for pause in _growing(1.0, 15.0):
                 bar.set_description_str(f"task {self.task.task_status}")
                 if self.task.ended:
                     break
-                time.sleep(max(0.0, min(pause, until - time.monotonic())))
-                if not self._asked(until):
+                time.sleep(max(0.0, min(pause, last - time.monotonic())))
+                late = time.monotonic() >= last
+                if not self._asked(until) or (late and not self.task.ended):
                     raise RequestTimeoutError(
                         f"task {self.task.task_id} is still {self.task.task_status} after "
                         f"{timeout:g} s",
@@ -433,11 +435,14 @@ class EditTask:
                     )
         if self.task.task_status == "failed":
             reason = self.task.task_status_msg or "the service gives no reason"
-            raise TaskFailedError(f"task {self.task.task_id} failed: {reason}")
+            raise TaskFailedError(
+                f"task {self.task.task_id} failed: {reason}",
+                request_id=self.task.request_id or None,
+            )
         return self
 
     def _asked(self, until: float) -> bool:
-        """Ask how the task stands; False if that time of the clock came before its end."""
+        """Ask how the task stands; False if that time of the clock comes before an answer."""
         transport, left = self.client._transport, until - time.monotonic()
         try:
             self.task = transport.call(
@@ -447,7 +452,7 @@ class EditTask:
             if not error.passing or left > transport.patience.retry_for:
                 raise
             return False
-        return left > 0 or self.task.ended
+        return True
 
     @property
     def video(self) -> TaskVideo:

@@ -48,6 +48,7 @@ except ImportError as error:
     raise ImportError("the client needs tenacity: pip install 'klingmask[kling]'") from error
 
 __all__ = [
+    "ABSENT",
     "Patience",
     "Transport",
     "anonymous_session",
@@ -68,13 +69,15 @@ MAX_REPLY = 64 << 20  # bytes
 MAX_WAIT = 30.0  # seconds between two attempts
 CONNECTIONS = 100  # kept open: more than a client has threads, or urllib3 complains of each
 
+ABSENT = 1203  # the service's code for what does not exist
+
 # The platform's table of service codes.
 _BY_CODE: dict[int, type[KlingError]] = {
     **dict.fromkeys((1000, 1001, 1002, 1003, 1004), AuthenticationError),
     **dict.fromkeys((1100, 1101, 1102), AccountError),
     **dict.fromkeys((1103, 1304), PermissionDeniedError),
     **dict.fromkeys((1200, 1201, 1202), InvalidRequestError),
-    1203: NotFoundError,
+    ABSENT: NotFoundError,
     **dict.fromkeys((1300, 1301), PolicyError),
     **dict.fromkeys((1302, 1303), RateLimitError),
     **dict.fromkeys((5000, 5001), ServerError),

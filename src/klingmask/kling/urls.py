@@ -11,11 +11,11 @@ __all__ = ["api_url", "check_url", "is_loopback", "shown_url", "without_queries"
 def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError) -> str:
     """Let https pass, and http to this machine; refuse all else by an error of that kind.
 
-    Also what two readers of URLs may take for two different hosts: a backslash,
-    a space, a user name.
+    Also what two readers of URLs may take for two different hosts: a backslash
+    or a space in it, a user name before it.
     """
     parts = _split(url)
-    if parts is None or re.search(r"[\\\x00-\x20\x7f]", url):
+    if parts is None:
         raise kind(f"{what} must be a URL; this one cannot be read")
     here = parts.scheme == "http" and is_loopback(url)
     if not parts.hostname or not (parts.scheme == "https" or here):
@@ -43,7 +43,7 @@ def is_loopback(url: str) -> bool:
 def shown_url(url: str) -> str:
     """Return a URL without what may be secret in it: user, password, query, fragment."""
     parts = _split(url)
-    if parts is None or "\\" in url:
+    if parts is None:
         return "a URL that cannot be read"
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
@@ -56,9 +56,11 @@ def without_queries(text: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, if it can be read, and in one way only."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # which is only now looked at
     except ValueError:
         return None
-    return parts
+    odd = re.search(r"[\x00-\x1f\x7f]", url) or re.search(r"[\\\s]", parts.netloc)
+    return None if odd else parts
