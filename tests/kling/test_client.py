@@ -21,6 +21,7 @@ from klingmask import kling
 from klingmask.kling import KlingClient, checks, prompts
 from klingmask.kling.auth import TokenKeys
 from klingmask.kling.download import download
+from klingmask.kling.urls import without_queries
 from tests.conftest import shared_file
 from tests.kling.server import PREFIX, Fault, Request, Service, mask_at, png, running
 
@@ -659,6 +660,28 @@ def test_each_attempt_is_logged(
             attempts = 2 if fault.status == 429 else 1
             lines = [record.getMessage() for record in caplog.records]
             assert sum(line.startswith(f"POST {PREFIX}/init") for line in lines) == attempts
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see HTTPS://a.org/x?sign=1&b=2 and", "see HTTPS://a.org/x?[...] and"),
+        ("'https://a.org#sign'", "'https://a.org?[...]'"),
+        ("url: /x/y?sign=1 (Caused by", "url: /x/y?[...] (Caused by"),
+        ("/x?sign=1", "/x?[...]"),
+        ("is this one half, 1/2? Yes", "is this one half, 1/2? Yes"),
+        ("https://a.org/x", "https://a.org/x"),
+    ],
+)
+def test_queries_are_cut(text: str, shown: str) -> None:
+    assert without_queries(text) == shown
+
+
+def test_a_long_message_is_cut(service: Service, client: KlingClient) -> None:
+    service.faults["*"].append(Fault(400, 1200, "https://" * 10**6))
+    with pytest.raises(kling.InvalidRequestError) as caught:
+        client.list_tasks()
+    assert len(str(caught.value)) < 1200
 
 
 def test_redirects_are_not_followed(service: Service, client: KlingClient) -> None:

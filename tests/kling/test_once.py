@@ -253,6 +253,17 @@ def test_a_service_that_keeps_failing_is_named(
     assert error.outcome == "unknown"
 
 
+def test_a_task_keeps_its_name_where_a_reply_has_none(
+    service: Service, client: KlingClient
+) -> None:
+    data = b'{"code": 0, "data": {"task_id": "t", "task_status": "submitted"}}'
+    service.faults["POST /"] += [Fault(200, body=data), Fault(reset="after")]
+    service.faults["/mine"].append(Fault(200, body=data))
+    for _ in range(2):
+        task = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+        assert (task.task_id, task.external_task_id) == ("t", "mine")
+
+
 def test_what_follows_from_an_unseen_task_does_not_hide_it(
     service: Service, client: KlingClient
 ) -> None:

@@ -9,6 +9,7 @@ the id, so that no task is lost.
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -65,7 +66,8 @@ def create_once(
             return found
         try:
             log.info("create_task %s", external)
-            return transport.once("POST", PATH, Task.parse, body=body)
+            task = transport.once("POST", PATH, Task.parse, body=body)
+            return replace(task, external_task_id=task.external_task_id or external)
         except KlingError as error:
             open_ = error.outcome not in ("unsent", "refused")
             taken = own_id and isinstance(error, InvalidRequestError)
@@ -107,7 +109,7 @@ def _look_up(transport: Transport, external: str, settle: float) -> Task | None:
         try:
             task = transport.call("GET", task_path(external), Task.parse)
             if task.external_task_id in (external, None):
-                return task
+                return replace(task, external_task_id=external)
             failure = BadReplyError(f"the task {task.external_task_id!r} came instead")
         except NotFoundError as error:
             if error.code != ABSENT:  # a gateway's own 404, say: only the service knows

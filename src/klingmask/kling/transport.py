@@ -361,7 +361,7 @@ class Transport:
         if code != 0 or status >= 400:
             kind = _BY_CODE.get(code) or _by_status(status) or KlingError
             raise kind(
-                self._redacted(str(envelope.get("message") or "no message")),
+                self._redacted(str(envelope.get("message") or "no message")[:10_000])[:1000],
                 code=code,
                 status=status,
                 request_id=request_id,

@@ -51,8 +51,7 @@ def shown_url(url: str) -> str:
 
 def without_queries(text: str) -> str:
     """Return a text in which each URL or path ends before its query or fragment."""
-    text = re.sub(r"(https?://[^\s\"'?#<>]*)[?#][^\s\"'<>]*", r"\1?[...]", text)
-    return re.sub(r"^(/[^\s?#]*)[?#]\S*", r"\1?[...]", text)
+    return re.sub(r"""(?i)((?:https?:/|(?<!\S))/[^\s"'?#<>]*)[?#][^\s"'<>]*""", r"\1?[...]", text)
 
 
 def _split(url: str) -> SplitResult | None:
