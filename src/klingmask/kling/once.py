@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 from klingmask.kling.errors import (
     BadReplyError,
-    InvalidRequestError,
     KlingError,
     NotFoundError,
     UnknownOutcomeError,
@@ -28,6 +27,7 @@ __all__ = ["PATH", "create_once", "task_path"]
 log = logging.getLogger("klingmask.kling")
 
 PATH = "/v1/videos/multi-elements"
+BAD_VALUE = 1201  # the service's code for an invalid value, as an id is that is taken
 
 
 def task_path(task_id: str) -> str:
@@ -70,7 +70,7 @@ def create_once(
             return replace(task, external_task_id=task.external_task_id or external)
         except KlingError as error:
             open_ = error.outcome not in ("unsent", "refused")
-            taken = own_id and isinstance(error, InvalidRequestError)
+            taken = own_id and error.code == BAD_VALUE  # perhaps of the id: of whose task?
             if not (open_ or doubtful or taken):
                 raise  # nothing was made
             doubtful |= open_
