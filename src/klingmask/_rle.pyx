@@ -106,9 +106,9 @@ cdef extern from "klingmask.h" nogil:
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     uint64_t km_area(const km_mask *mask)
     km_box km_bounds(const km_mask *mask)
-    size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes)
-    void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch)
-    void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou)
+    size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
+                          km_shape *shapes)
+    void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
 
 
     void km_centroid(const km_mask *mask, double *x, double *y)
@@ -1158,8 +1158,8 @@ cdef class Mask:
         cdef double iou
         _require_one_size(masks, 2)
         with nogil:
-            km_shapes(masks, 2, 1, shapes)
-            km_iou(&shapes[0], 1, &shapes[1], 1, &iou)
+            km_iou_prepare(&masks[0], 1, &masks[1], 1, shapes)
+            km_iou(shapes, 1, 1, NULL, &iou)
         return iou
 
     def resize(self, height, width):
@@ -1518,16 +1518,15 @@ cdef class MaskArray:
         _require_one_size(others.items(), others.n)
         firsts = [self.items()[0], others.items()[0]]
         _require_one_size(firsts, 2)
-        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape)), bits
+        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape)), scratch
         cdef km_shape *shapes = <km_shape *>memory.data
         cdef size_t words
         with nogil:
-            words = km_shapes(self.items(), self.n, others.n, shapes)
-            words += km_shapes(others.items(), others.n, self.n, shapes + self.n)
-        bits = _new_memory(words, sizeof(uint64_t))
+            words = km_iou_prepare(self.items(), self.n, others.items(), others.n, shapes)
+        scratch = _new_memory(words, sizeof(uint64_t))
         with nogil:
-            km_shapes_bits(shapes, self.n + others.n, <uint64_t *>bits.data)
-            km_iou(shapes, self.n, shapes + self.n, others.n, <double *>cnp.PyArray_DATA(table))
+            km_iou(shapes, self.n, others.n, <uint64_t *>scratch.data,
+                   <double *>cnp.PyArray_DATA(table))
         return table
 
     cdef Mask fold(self, km_operation operation):

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long checks, by_bits;
+static unsigned long checks, by_bits, by_tiers;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -74,7 +74,7 @@ static sample random_sample(uint32_t height, uint32_t width)
 {
     size_t n = (size_t)height * width;
     sample s = {{NULL, 0, height, width}, room(n + 1, sizeof(uint32_t)), room(n, 1)};
-    uint32_t rarity = 1 + below(60), kind = below(8);
+    uint32_t rarity = 1 + below(below(4) ? 60 : 2 * height + 1), kind = below(8);
     uint8_t colour = 0;
     for (size_t i = 0; i < n; i++) {
         if (kind > 1 && below(rarity) == 0)
@@ -412,23 +412,33 @@ static void check_pair(const sample *a, const sample *b)
     free(runs);
     free(expected);
     free(pixels);
+}
 
+/* By runs where few meet, else by bits or tiers. */
+static void check_iou(const sample *a, const sample *b)
+{
+    size_t n = (size_t)km_pixels(&a->mask);
     uint64_t both = 0, either = 0;
     for (size_t i = 0; i < n; i++) {
         both += a->pixels[i] && b->pixels[i];
         either += a->pixels[i] || b->pixels[i];
     }
-    km_mask masks[2] = {a->mask, b->mask};
-    for (size_t others = 1; others <= 10; others += 9) { /* by runs, then by bits */
-        km_shape shapes[2];
-        double iou;
-        uint64_t *bits = room(km_shapes(masks, 2, others, shapes), sizeof *bits);
-        km_shapes_bits(shapes, 2, bits);
-        CHECK(others > 1 || (shapes[0].bits == NULL && shapes[1].bits == NULL));
-        by_bits += shapes[0].bits && shapes[1].bits;
-        km_iou(&shapes[0], 1, &shapes[1], 1, &iou);
-        CHECK(iou == (either ? (double)both / (double)either : 0.0));
-        free(bits);
+    enum { MANY = 5 };
+    km_mask first[MANY], second[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        first[i] = a->mask, second[i] = b->mask;
+    for (size_t many = 1; many <= MANY; many += MANY - 1) {
+        km_shape shapes[2 * MANY];
+        double iou[MANY * MANY];
+        size_t words = km_iou_prepare(first, many, second, many, shapes);
+        uint64_t *scratch = room(words, sizeof *scratch);
+        km_iou(shapes, many, many, scratch, iou);
+        CHECK(many > 1 || (!shapes[0].bits && !shapes[0].n_tiers));
+        by_bits += shapes[0].bits && shapes[many].bits;
+        by_tiers += shapes[0].n_tiers && shapes[many].n_tiers;
+        for (size_t i = 0; i < many * many; i++)
+            CHECK(iou[i] == (either ? (double)both / (double)either : 0.0));
+        free(scratch);
     }
 }
 
@@ -548,6 +558,7 @@ static void check_everything(void)
         check_counts(&a);
         check_measures(&a);
         check_pair(&a, &b);
+        check_iou(&a, &b);
         if (i % 3 == 0) {
             check_transforms(&a);
             check_blend(&a, &b);
@@ -557,6 +568,15 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
+        if (i % 3 == 0) { /* tall: a piece or two in a column */
+            height = 500 + below(1500);
+            width = 1 + below(40);
+            a = random_sample(height, width);
+            b = random_sample(height, width);
+            check_iou(&a, &b);
+            discard(&a);
+            discard(&b);
+        }
     }
 }
 
@@ -571,9 +591,9 @@ int main(void)
         }
         CHECK(strcmp(km_simd.name, levels[i]) == 0);
         checks = 0;
-        by_bits = 0;
+        by_bits = by_tiers = 0;
         check_everything();
-        CHECK(by_bits > 100);
+        CHECK(by_bits > 100 && by_tiers > 50);
         printf("core: %lu checks hold with %s\n", checks, levels[i]);
     }
     return 0;

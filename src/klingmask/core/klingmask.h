@@ -3,7 +3,8 @@
  * Four representations, and the borders between them:
  *
  *     counts text  <->  run lengths  <->  bits  <->  pixels
- *       counts.c        setops.c, measure.c    raster.c
+ *       counts.c         setops.c, measure.c   raster.c
+ *                        iou.c, transform.c
  *
  * Nothing here knows Python, allocates memory or keeps state: the caller owns
  * every buffer, and each function says how large it has to be.
@@ -210,22 +211,35 @@ void km_centroid(const km_mask *mask, double *x, double *y);
 
 km_box km_bounds(const km_mask *mask);
 
-/* A mask as IoU wants it: its measures, and its bits if they are worth it. */
+/* ---- iou.c: how much masks have in common ---- */
+
+/* Pieces of foreground, one in a column at the most: rows firsts[i] to ends[i] - 1 of
+ * column left + i, both 0 if it has none. Left and right are multiples of KM_GRID, rows
+ * below 2**15. */
+enum { KM_GRID = 16 };
+typedef struct {
+    uint32_t left, right;
+    uint16_t *firsts, *ends;
+} km_tier;
+
+/* A mask as IoU wants it: its measures, and its foreground in the forms that it meets
+ * others in. */
+enum { KM_TIERS = 8 };
 typedef struct {
     const km_mask *mask;
     uint64_t area;
     km_box box;
-    bool worth_bits;
+    unsigned n_tiers;        /* 0 if they are not used */
+    km_tier tiers[KM_TIERS]; /* the first, second, ... piece of every column */
+    bool wants_bits;
     const uint64_t *bits;
 } km_shape;
 
-/* Prepares n masks that will each meet `others` masks, and returns how many words
- * of 64 bits it takes to add the bits: at most a fixed multiple of the runs. */
-size_t km_shapes(const km_mask *masks, size_t n, size_t others, km_shape *shapes);
-void km_shapes_bits(km_shape *shapes, size_t n, uint64_t *scratch);
-
-/* Intersection over union of every a with every b, row-major (n_a, n_b); 0
- * where both are empty. All masks have one size. */
-void km_iou(const km_shape *a, size_t n_a, const km_shape *b, size_t n_b, double *iou);
+/* Intersection over union of every a with every b, row-major (n_a, n_b); 0 where both are
+ * empty. All masks have one size. Takes two steps: km_iou_prepare measures the masks into
+ * `shapes`, which has room for n_a + n_b, and returns how many words of 64 bits km_iou
+ * needs as `scratch` (NULL if none): at most a fixed multiple of the runs. */
+size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes);
+void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou);
 
 #endif

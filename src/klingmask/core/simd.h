@@ -9,6 +9,7 @@
 #define KLINGMASK_SIMD_H
 
 #include "bits.h"
+#include "klingmask.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -109,6 +110,9 @@ typedef struct {
 
     /* Bits set in both. */
     uint64_t (*count_shared)(const km_block *block);
+
+    /* Pixels that are in a tier of both masks. */
+    uint64_t (*overlap)(const km_tier *a, size_t n_a, const km_tier *b, size_t n_b);
 } km_kernels;
 
 extern km_kernels km_simd;

@@ -1,0 +1,287 @@
+/* Intersection over union of many masks with many others.
+ *
+ * Each mask is prepared once, in a form that is quick to meet others in:
+ *
+ *     tiers   where the foreground of every column starts and ends: most objects
+ *             have a piece or two in a column, so a few vectors tell what is shared
+ *     bits    a bit for every pixel of the box: for small masks, or of many pieces
+ *
+ * All masks of a call have the form that costs them less together. A mask of which it
+ * would take too much memory has none: then runs meet runs.
+ */
+#include "bits.h"
+#include "klingmask.h"
+#include "runs.h"
+#include "simd.h"
+
+#include <string.h>
+
+static bool boxes_meet(km_box a, km_box b)
+{
+    return a.x < (uint64_t)b.x + b.width && b.x < (uint64_t)a.x + a.width &&
+           a.y < (uint64_t)b.y + b.height && b.y < (uint64_t)a.y + a.height;
+}
+
+/* ---- runs ---- */
+
+/* Walks both masks' runs at once; `end` is where the current run ends. */
+static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
+{
+    size_t i = 0, j = 0;
+    uint64_t end_a = a->runs[0], end_b = b->runs[0], position = 0, area = 0;
+    for (;;) {
+        uint64_t next = end_a < end_b ? end_a : end_b;
+        if (i & j & 1)
+            area += next - position;
+        position = next;
+        if (end_a == next) {
+            if (++i == a->n_runs)
+                return area;
+            end_a += a->runs[i];
+        }
+        if (end_b == next) {
+            if (++j == b->n_runs)
+                return area;
+            end_b += b->runs[j];
+        }
+    }
+}
+
+/* ---- tiers ---- */
+
+enum { TALLEST = 1 << 15 }; /* rows, exclusive: so that they fit the kernel */
+
+static uint32_t width_of(const km_tier *tier)
+{
+    return tier->right - tier->left;
+}
+
+/* Finds the columns of every tier; leaves n_tiers at 0 if there are too many. */
+static void measure_tiers(km_shape *shape)
+{
+    const km_mask *mask = shape->mask;
+    km_tier *tiers = shape->tiers;
+    km_pixel pixel = {0, 0};
+    uint32_t column = UINT32_MAX; /* that of the piece before */
+    unsigned n = 0, tier = 0;
+    for (size_t i = 1; i < mask->n_runs; i += 2) {
+        km_skip(&pixel, mask->runs[i - 1], mask->height);
+        tier = pixel.column == column ? tier + 1 : 0;
+        if (tier == KM_TIERS)
+            return;
+        if (tier == n)
+            tiers[n++].left = pixel.column / KM_GRID * KM_GRID;
+        tiers[tier].right = pixel.column + 1;
+        pixel.row += mask->runs[i];
+        while (pixel.row > mask->height) { /* on into the next column, from its top */
+            pixel.row -= mask->height;
+            tier = 0;
+            tiers[0].right = ++pixel.column + 1;
+        }
+        column = pixel.column;
+    }
+    shape->n_tiers = n;
+    for (unsigned i = 0; i < n; i++)
+        tiers[i].right = (tiers[i].right + KM_GRID - 1) / KM_GRID * KM_GRID;
+}
+
+/* Two numbers of 16 bits for each column. */
+static size_t words_of_tiers(const km_shape *shape)
+{
+    size_t words = 0;
+    for (unsigned i = 0; i < shape->n_tiers; i++)
+        words += width_of(&shape->tiers[i]) / (sizeof(uint64_t) / (2 * sizeof(uint16_t)));
+    return words;
+}
+
+/* Returns where what it writes ends. */
+static uint64_t *fill_tiers(km_shape *shape, uint64_t *scratch)
+{
+    size_t words = words_of_tiers(shape);
+    km_walk walk = km_walk_start(shape->mask);
+    km_piece piece;
+    uint32_t column = UINT32_MAX;
+    unsigned tier = 0;
+    uint16_t *next = (uint16_t *)scratch;
+    memset(scratch, 0, words * sizeof *scratch);
+    for (unsigned i = 0; i < shape->n_tiers; i++) {
+        shape->tiers[i].firsts = next;
+        shape->tiers[i].ends = next + width_of(&shape->tiers[i]);
+        next += 2 * (size_t)width_of(&shape->tiers[i]);
+    }
+    while (km_walk_on(&walk, &piece)) {
+        tier = piece.column == column ? tier + 1 : 0;
+        column = piece.column;
+        uint32_t at = column - shape->tiers[tier].left;
+        shape->tiers[tier].firsts[at] = (uint16_t)piece.first;
+        shape->tiers[tier].ends[at] = (uint16_t)piece.end;
+    }
+    return scratch + words;
+}
+
+/* ---- bits ---- */
+
+/* The bits of a mask cover its box, 64 rows of the image a word: band after
+ * band, in each a word for every column. So the same word of two masks is the
+ * same piece of the image, and the words of one band lie side by side: from a
+ * column that is a multiple of KM_BLOCK to another, at an address that is one of
+ * so many words, so that vectors of two masks meet without being cut. */
+static km_box on_grid(km_box box)
+{
+    uint64_t end = ((uint64_t)box.x + box.width + KM_BLOCK - 1) / KM_BLOCK * KM_BLOCK;
+    box.x -= box.x % KM_BLOCK;
+    box.width = (uint32_t)(end - box.x);
+    return box;
+}
+
+static uint32_t first_band(km_box box)
+{
+    return box.y / KM_WORD;
+}
+
+static uint32_t bands_end(km_box box)
+{
+    return box.height ? (box.y + box.height - 1) / KM_WORD + 1 : first_band(box);
+}
+
+static uint64_t words_of_bits(const km_shape *shape)
+{
+    km_box box = on_grid(shape->box);
+    return (uint64_t)(bands_end(box) - first_band(box)) * box.width;
+}
+
+/* Sets rows of a column of bands that are `width` words apart; from < to. */
+static inline void set_rows(uint64_t *word, size_t width, uint64_t from, uint64_t to)
+{
+    uint64_t first = from / KM_WORD, last = (to - 1) / KM_WORD;
+    uint64_t low = ~UINT64_C(0) << from % KM_WORD;
+    uint64_t high = ~UINT64_C(0) >> (KM_WORD - 1 - (to - 1) % KM_WORD);
+    word += first * width;
+    if (first == last) {
+        *word |= low & high;
+        return;
+    }
+    *word |= low;
+    for (uint64_t band = first + 1; band < last; band++)
+        *(word += width) = ~UINT64_C(0);
+    word[width] |= high;
+}
+
+/* Returns where what it writes ends. */
+static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
+{
+    km_box box = on_grid(shape->box);
+    size_t words = (size_t)words_of_bits(shape);
+    uint64_t top = (uint64_t)first_band(box) * KM_WORD;
+    km_walk walk = km_walk_start(shape->mask);
+    km_piece piece;
+    memset(scratch, 0, words * sizeof *scratch);
+    while (km_walk_on(&walk, &piece))
+        set_rows(scratch + (piece.column - box.x), box.width, piece.first - top, piece.end - top);
+    shape->bits = scratch;
+    return scratch + words;
+}
+
+static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
+{
+    km_box p = on_grid(a->box), q = on_grid(b->box);
+    uint32_t left = p.x > q.x ? p.x : q.x;
+    uint32_t right = p.x + p.width < q.x + q.width ? p.x + p.width : q.x + q.width;
+    uint32_t first = first_band(p) > first_band(q) ? first_band(p) : first_band(q);
+    uint32_t end = bands_end(p) < bands_end(q) ? bands_end(p) : bands_end(q);
+    if (first >= end)
+        return 0;
+    km_block block = {
+        .a = a->bits + (size_t)(first - first_band(p)) * p.width + (left - p.x),
+        .b = b->bits + (size_t)(first - first_band(q)) * q.width + (left - q.x),
+        .width_a = p.width,
+        .width_b = q.width,
+        .columns = right - left,
+        .bands = end - first,
+    };
+    return km_simd.count_shared(&block);
+}
+
+/* ---- the best of them ---- */
+
+/* Runs do for masks that meet fewer others. */
+enum { FEW = 4 };
+
+/* A form takes no more memory than a multiple of the mask's runs. */
+static bool is_worth(uint64_t words, const km_shape *shape)
+{
+    return words <= 16 * (uint64_t)shape->mask->n_runs;
+}
+
+/* What it costs to meet others, in a unit of no account: for tiers, every two that meet
+ * take some vectors of columns and as long again as a branch or two that are missed. */
+static uint64_t cost_of_tiers(const km_shape *shape)
+{
+    return (uint64_t)shape->n_tiers * shape->n_tiers * (shape->box.width + 256);
+}
+
+static uint64_t cost_of_bits(const km_shape *shape)
+{
+    return 6 * words_of_bits(shape);
+}
+
+size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes)
+{
+    size_t n = n_a + n_b, words_tiers = 0, words_bits = 0;
+    uint64_t tiers = 0, bits = 0;
+    bool all_have_tiers = true;
+    for (size_t i = 0; i < n; i++) {
+        km_shape *shape = &shapes[i];
+        const km_mask *mask = i < n_a ? &a[i] : &b[i - n_a];
+        *shape = (km_shape){.mask = mask, .area = km_area(mask), .box = km_bounds(mask)};
+        if (shape->area == 0 || n_a < FEW || n_b < FEW)
+            continue;
+        if (all_have_tiers && mask->height < TALLEST && mask->width < UINT32_MAX - KM_GRID)
+            measure_tiers(shape);
+        if (!is_worth(words_of_tiers(shape), shape))
+            shape->n_tiers = 0;
+        shape->wants_bits =
+            mask->width < UINT32_MAX - KM_BLOCK && is_worth(words_of_bits(shape), shape);
+        words_tiers += words_of_tiers(shape);
+        words_bits += shape->wants_bits ? (size_t)words_of_bits(shape) : 0;
+        tiers += cost_of_tiers(shape);
+        bits += cost_of_bits(shape);
+        all_have_tiers &= shape->n_tiers > 0;
+    }
+    bool choose_tiers = all_have_tiers && tiers < bits;
+    for (size_t i = 0; i < n; i++)
+        if (choose_tiers)
+            shapes[i].wants_bits = false;
+        else
+            shapes[i].n_tiers = 0;
+    return KM_BLOCK - 1 /* to align the first */ + (choose_tiers ? words_tiers : words_bits);
+}
+
+static uint64_t intersection(const km_shape *a, const km_shape *b)
+{
+    if (!boxes_meet(a->box, b->box))
+        return 0;
+    if (a->n_tiers && b->n_tiers)
+        return km_simd.overlap(a->tiers, a->n_tiers, b->tiers, b->n_tiers);
+    if (a->bits && b->bits)
+        return intersection_of_bits(a, b);
+    return intersection_of_runs(a->mask, b->mask);
+}
+
+void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
+{
+    const km_shape *a = shapes, *b = shapes + n_a;
+    if (scratch)
+        scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_BLOCK;
+    for (size_t i = 0; i < n_a + n_b; i++)
+        if (shapes[i].wants_bits)
+            scratch = set_bits(&shapes[i], scratch);
+        else if (shapes[i].n_tiers)
+            scratch = fill_tiers(&shapes[i], scratch);
+    for (size_t i = 0; i < n_a; i++)
+        for (size_t j = 0; j < n_b; j++) {
+            uint64_t shared = intersection(&a[i], &b[j]);
+            uint64_t together = a[i].area + b[j].area - shared;
+            *iou++ = together > 0 ? (double)shared / (double)together : 0.0;
+        }
+}
