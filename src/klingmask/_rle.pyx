@@ -106,6 +106,8 @@ cdef extern from "klingmask.h" nogil:
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     uint64_t km_area(const km_mask *mask)
     km_box km_bounds(const km_mask *mask)
+    bint km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas,
+                    int64_t *boxes, km_failure *failure)
     size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
                           km_shape *shapes)
     void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
@@ -428,34 +430,80 @@ cdef _Memory _read_one(object rle, bint strict, km_mask *mask):
     return memory
 
 
-cdef _Memory _read_all(list rles, bint strict, km_mask *masks):
-    """Fills `masks` from the rles; the runs live in what is returned."""
-    cdef size_t n = len(rles), i = 0, capacity = 0, n_runs = 0
-    cdef km_source *sources = <km_source *>_allocate(n, sizeof(km_source))
+@cython.final
+cdef class _Sources:
+    """The rles of a batch, as the core takes them; keeps their counts alive."""
+
+    cdef km_source *items
+    cdef list keep
+    cdef size_t n
+    cdef size_t total    # runs that all may turn into
+    cdef size_t largest  # and one
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.items)
+
+    cdef object explain(self, const km_failure *failure):
+        return _at(failure.source, _explain(failure, &self.items[failure.source]))
+
+
+cdef object _at(size_t i, error):
+    """The same error, said of an rle of a batch."""
+    if isinstance(error, RLEError):
+        return RLEError(f"rles[{i}]: {error}", position=error.position, index=i)
+    return TypeError(f"rles[{i}]: {error}")
+
+
+cdef _Sources _read_sources(object rles):
+    if isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__"):
+        raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
+    cdef list items = list(rles)  # of our own: nobody else can change it meanwhile
+    cdef _Sources sources = _Sources.__new__(_Sources)
+    cdef size_t i = 0, capacity
+    sources.items = <km_source *>_allocate(len(items), sizeof(km_source))
+    sources.keep = items
+    sources.n = len(items)
+    for i in range(sources.n):
+        try:
+            items[i] = _read_source(items[i], &sources.items[i])
+        except (RLEError, TypeError) as error:
+            raise _at(i, error) from None
+        capacity = km_read_capacity(&sources.items[i])
+        sources.total += capacity
+        sources.largest = max(sources.largest, capacity)
+    return sources
+
+
+cdef _Memory _read_all(_Sources sources, bint strict, km_mask *masks):
+    """Fills `masks` from the sources; the runs live in what is returned."""
+    cdef size_t n_runs = 0
     cdef km_failure failure
-    cdef _Memory memory
+    cdef _Memory memory = _new_memory(sources.total + KM_READ_SLACK, sizeof(uint32_t))
     cdef bint fine
-    keep = []
-    try:
-        for rle in rles:
-            keep.append(_read_source(rle, &sources[i]))
-            capacity += km_read_capacity(&sources[i])
-            i += 1
-        memory = _new_memory(capacity + KM_READ_SLACK, sizeof(uint32_t))
-        with nogil:
-            fine = km_read(sources, n, strict, memory.runs(), &n_runs, masks, &failure)
-        if not fine:
-            i = failure.source
-            raise _explain(&failure, &sources[i])
-        memory.resize(n_runs, sizeof(uint32_t))
-        km_lay_out(masks, n, memory.runs())
-        return memory
-    except RLEError as error:
-        raise RLEError(f"rles[{i}]: {error}", position=error.position, index=i) from None
-    except TypeError as error:
-        raise TypeError(f"rles[{i}]: {error}") from None
-    finally:
-        PyMem_RawFree(sources)
+    with nogil:
+        fine = km_read(sources.items, sources.n, strict, memory.runs(), &n_runs, masks, &failure)
+    if not fine:
+        raise sources.explain(&failure)
+    memory.resize(n_runs, sizeof(uint32_t))
+    km_lay_out(masks, sources.n, memory.runs())
+    return memory
+
+
+cdef object _measure(object rles, bint areas):
+    """The area or the bounding box of every rle, read one by one into the same memory."""
+    cdef _Sources sources = _read_sources(rles)
+    cdef cnp.npy_intp[2] shape = [sources.n, 4]
+    cdef cnp.ndarray numbers = cnp.PyArray_EMPTY(1 if areas else 2, shape, cnp.NPY_INT64, False)
+    cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(numbers)
+    cdef _Memory memory = _new_memory(sources.largest + KM_READ_SLACK, sizeof(uint32_t))
+    cdef km_failure failure
+    cdef bint fine
+    with nogil:
+        fine = km_measure(sources.items, sources.n, memory.runs(), row if areas else NULL,
+                          NULL if areas else row, &failure)
+    if not fine:
+        raise sources.explain(&failure)
+    return numbers
 
 
 # ---- threads ----
@@ -1334,11 +1382,9 @@ cdef MaskArray _new_mask_array(size_t n):
 
 
 cdef MaskArray _read_array(object rles, bint strict):
-    if isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__"):
-        raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
-    rles = list(rles)
-    cdef MaskArray masks = _new_mask_array(len(rles))
-    masks.memory = _read_all(rles, strict, masks.items())
+    cdef _Sources sources = _read_sources(rles)
+    cdef MaskArray masks = _new_mask_array(sources.n)
+    masks.memory = _read_all(sources, strict, masks.items())
     return masks
 
 
@@ -1715,8 +1761,10 @@ def area(rle):
     """The number of foreground pixels of one rle (int), or of each ((n,) int64)."""
     cdef km_mask mask
     cdef _Memory memory
+    if isinstance(rle, MaskArray):
+        return rle.area
     if not _is_single(rle):
-        return _as_array(rle).area
+        return _measure(rle, True)
     memory = _read_one(rle, True, &mask)
     return _area(&mask)
 
@@ -1725,8 +1773,10 @@ def bbox(rle):
     """The bounding box (x, y, w, h) of one rle (tuple), or of each ((n, 4) int64)."""
     cdef km_mask mask
     cdef _Memory memory
+    if isinstance(rle, MaskArray):
+        return rle.bbox
     if not _is_single(rle):
-        return _as_array(rle).bbox
+        return _measure(rle, False)
     memory = _read_one(rle, True, &mask)
     return _bbox(&mask)
 

@@ -211,6 +211,12 @@ void km_centroid(const km_mask *mask, double *x, double *y);
 
 km_box km_bounds(const km_mask *mask);
 
+/* The area of n sources, or their boxes (x, y, width, height), whichever is not NULL. They
+ * are read strictly, one after the other, into `runs`, which has room for the largest
+ * capacity and KM_READ_SLACK. Stops at the first failure, as km_read does. */
+bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
+                km_failure *failure);
+
 /* ---- iou.c: how much masks have in common ---- */
 
 /* Pieces of foreground, one in a column at the most: rows firsts[i] to ends[i] - 1 of

@@ -4,6 +4,8 @@
 #include "runs.h"
 #include "simd.h"
 
+#include <string.h>
+
 uint64_t km_area(const km_mask *mask)
 {
     uint64_t area = 0;
@@ -83,4 +85,25 @@ bool km_contains(const km_mask *mask, uint32_t x, uint32_t y)
             return i & 1;
     }
     return false;
+}
+
+bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
+                km_failure *failure)
+{
+    for (size_t i = 0; i < n; i++) {
+        km_mask mask;
+        size_t n_runs;
+        if (!km_read(&sources[i], 1, true, runs, &n_runs, &mask, failure)) {
+            failure->source = i;
+            return false;
+        }
+        if (areas)
+            areas[i] = (int64_t)km_area(&mask);
+        if (boxes) {
+            km_box box = km_bounds(&mask);
+            int64_t numbers[4] = {box.x, box.y, box.width, box.height};
+            memcpy(&boxes[4 * i], numbers, sizeof numbers);
+        }
+    }
+    return true;
 }
