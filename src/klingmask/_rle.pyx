@@ -615,13 +615,17 @@ cdef int _pixel_type(object dtype) except -1:
     raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
 
 
-cdef bint _are_narrow(const km_mask *masks, size_t n) noexcept:
-    """Whether most masks leave most columns as they are: then zeros are a good start."""
-    cdef size_t i = 0, narrow = 0
-    while i < n:
-        narrow += km_is_narrow(&masks[i])
-        i += 1
-    return 2 * narrow > n
+# From so many bytes on, memory comes from the system afresh: all 0, and free until it is
+# written to. Less is memory used before, which is best cleared just before it is painted.
+cdef enum:
+    FRESH = 32 << 20
+
+
+cdef bint _are_best_cleared(const km_mask *masks, size_t n, bint stacked) noexcept:
+    """Whether to start from zeros."""
+    if stacked:
+        return n > 0 and n * km_pixels(masks) >= FRESH
+    return km_is_narrow(masks)
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
@@ -673,7 +677,7 @@ cdef object _decode(const km_mask *masks, size_t n, MaskArray stack, object orde
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if out is None:
-        cleared = not columns and _are_narrow(masks, n)
+        cleared = not columns and _are_best_cleared(masks, n, stacked)
         out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), cleared)
     else:
         _check_out(out, masks, n, stacked)
