@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     raise ImportError("the emulator needs OpenCV: pip install 'klingmask[emulator]'") from error
 
-from klingmask.emulator.server import Emulator, running
-from klingmask.emulator.service import Fault
+from klingmask.emulator.faults import Fault
+from klingmask.emulator.server import Emulator, MadeTask, running
 
-__all__ = ["Emulator", "Fault", "running"]
+__all__ = ["Emulator", "Fault", "MadeTask", "running"]

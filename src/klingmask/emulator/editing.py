@@ -1,0 +1,136 @@
+"""What a preview and a task do to a video, frame by frame; `go_on` may end it at each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from klingmask import Mask, overlay
+from klingmask.emulator import segmenter
+from klingmask.video import frame_at, frames, map_video
+
+__all__ = ["Facts", "UnreadableError", "edit", "facts", "follow", "select", "show"]
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+GoOn: TypeAlias = Callable[[], None]
+Facts: TypeAlias = tuple[int, int, float, int]
+
+
+class UnreadableError(Exception):
+    """A file that is no whole video."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError, IndexError, OSError) as error:
+        raise UnreadableError(f"the video cannot be read: {error}") from error
+
+
+def facts(path: Path) -> Facts:
+    """Height and width as it is shown, frames a second, and the number of frames."""
+    with _reading(), av.open(str(path)) as container:
+        height, width = frame_at(path, 0).shape[:2]
+        stream = container.streams.video[0]
+        rate = float(stream.average_rate or 0)
+        total = stream.frames or sum(1 for _ in container.decode(stream))
+    return height, width, rate, total
+
+
+def select(path: Path, index: int, points: Sequence[tuple[float, float]]) -> Mask:
+    """Select what is around the points of a frame."""
+    with _reading():
+        picture = frame_at(path, index)
+    return segmenter.segment(picture, points)
+
+
+class _Watched(list[Picture]):
+    """Frames that are not given out when the end has come."""
+
+    def __init__(self, pictures: Iterator[Picture], go_on: GoOn) -> None:
+        super().__init__(pictures)
+        self._go_on = go_on
+
+    def __getitem__(self, place):  # type: ignore[no-untyped-def]
+        self._go_on()
+        return super().__getitem__(place)
+
+
+def follow(path: Path, marked: Mapping[int, Mask], go_on: GoOn) -> list[Mask]:
+    """The selection on every frame: that of the nearest marked frame, carried there.
+
+    Each marked frame is followed over the frames that it is the nearest of, and no
+    further.
+    """
+
+    def small() -> Iterator[Picture]:
+        with _reading():
+            for picture in frames(path):
+                go_on()
+                yield segmenter.shrunk(picture)
+
+    ends = [(before + after) // 2 + 1 for before, after in pairwise(sorted(marked))]
+    pictures, followed = small(), list[Mask]()
+    for index, end in zip(sorted(marked), [*ends, None], strict=True):
+        start = len(followed)
+        part = _Watched(islice(pictures, None if end is None else end - start), go_on)
+        if part:
+            place = min(index - start, len(part) - 1)
+            followed += segmenter.follow(part, place, marked[index])
+    return followed
+
+
+def show(path: Path, masks: Sequence[Mask], result: Path, go_on: GoOn) -> Picture:
+    """Write the video with the masks laid over it, and return its first frame."""
+    cover: list[Picture] = []
+
+    def laid(picture: Picture, index: int) -> Picture:
+        go_on()
+        shown = overlay(picture, {0: _of(masks, index)}, out=picture)
+        if not cover:
+            cover.append(shown.copy())
+        return shown
+
+    map_video(path, laid, result)
+    return cover[0]
+
+
+def edit(
+    path: Path, masks: Sequence[Mask], images: Sequence[bytes], result: Path, go_on: GoOn
+) -> None:
+    """Write the video with what the masks hold removed, and the images put there.
+
+    Without masks, the images are added at the foot of the picture, side by side.
+    """
+    pasted = [_rgba(content) for content in images]
+
+    def changed(picture: Picture, index: int) -> Picture:
+        go_on()
+        if not masks:
+            height, width = picture.shape[:2]
+            for place, image in enumerate(pasted):
+                box = (place * width // 2, height // 2, width // 2, height // 2)
+                picture = segmenter.paste(picture, image, box)
+            return picture
+        mask = _of(masks, index)
+        picture = segmenter.inpaint(picture, mask)
+        return segmenter.paste(picture, pasted[0], mask.bbox) if pasted and mask else picture
+
+    map_video(path, changed, result)
+
+
+def _of(masks: Sequence[Mask], index: int) -> Mask:
+    return masks[min(index, len(masks) - 1)]
+
+
+def _rgba(content: bytes) -> Picture:
+    with Image.open(BytesIO(content)) as image:
+        return np.asarray(image.convert("RGBA"))
