@@ -1,7 +1,9 @@
 """The command line, run as people run it: a process, files, pipes."""
 
 import json
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 import klingmask as km
+from klingmask import emulator as emulation
 from klingmask import video
 from klingmask.kling import KlingClient
 from tests.clips import greys, make_clip
@@ -155,6 +158,21 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
     assert not list(shell.folder.glob("x.*"))
 
 
+def test_files_that_cannot_be_are_said_in_a_line(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+    Image.new("RGB", (30, 20)).save(shell.folder / "picture.png")
+    for words in (
+        ["decode", "reply.json", "-o", "none/x.npy"],
+        ["decode", "reply.json", "--where", "object=4", "-o", "none/x.png"],
+        ["decode", "reply.json", "-o", "picture.png/x"],
+        ["overlay", "reply.json", "picture.png", "-o", "none/x.png"],
+        ["encode", "picture.png", "-o", "none/x.json"],
+    ):
+        told = shell(*words, fails=True)
+        assert words[-1] in told, told
+        assert "No such file" in told or "Not a directory" in told, told
+
+
 def test_the_pixel_limit_is_an_option(shell: Shell) -> None:
     shell.put("one.json", A.to_rle())
     assert "limit of 599" in shell(
@@ -210,6 +228,7 @@ def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -
     words = ["edit", url, "--at", "20,10", "--remove", "the chick", "-o", "out.mp4"]
     told = shell(*words, "--yes", "--mask", "mask.png", "--preview", "preview.mp4")
     assert "selected: 81 pixels, box (16, 6, 9, 9)" in told
+    assert "found on " in told
     assert told.endswith("out.mp4\n")
     for name in ("out.mp4", "preview.mp4"):
         assert (shell.folder / name).read_bytes() == service.files["/result.mp4"]
@@ -248,6 +267,11 @@ def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -
         (["--at", "here", "--remove", "x"], "is not X,Y"),
         (["--add", "x"], "take an --image"),
         (["--at", "100,1", "--remove", "x", "--yes"], "not in a frame 64 wide"),
+        (["--at", "1,1", "--remove", "x", "--mask", "none/m.png"], "no folder none for m.png"),
+        (["--at", "1,1", "--remove", "x", "--preview", "none/p.mp4"], "no folder none for p.mp4"),
+        (["--at", "1,1", "--remove", "x", "--mask", "."], "is a folder"),
+        (["--at", "1,1", "--remove", "x", "--mask", "./o.mp4"], "is given for two results"),
+        (["--add", "x", "--image", "i.png", "--preview", "p.mp4"], "what --at X,Y selects"),
     ],
 )
 def test_edits_that_cannot_be(
@@ -259,9 +283,11 @@ def test_edits_that_cannot_be(
 ) -> None:
     monkeypatch.setenv("KLING_API_KEY", service.api_key)
     monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    (shell.folder / "i.png").write_bytes(png(300, 300))
     told = shell("edit", "https://example.org/clip.mp4", *words, "-o", "o.mp4", fails=True)
-    assert reason in told
+    assert reason in " ".join(told.split())
     assert service.created == []
+    assert "100,1" in words or service.requests == []  # all else is seen before a word is sent
     service.faults["*"].append(Fault(401, 1002, "no"))
     told = shell("edit", "v", "--add", "x", "--image", "none.png", "-o", "o.mp4", fails=True)
     assert "none.png" in told
@@ -275,6 +301,97 @@ def test_an_edit_that_the_service_refuses(
     told = shell("edit", "v", "--at", "1,1", "--remove", "x", "-o", "o.mp4", fails=True)
     assert "authentication failed (code 1000, HTTP 401, request_id request-2)" in told
     assert "another-key" not in told
+
+
+@pytest.fixture
+def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulation.Emulator]:
+    """An emulator that the command line finds, and a clip of a square for it."""
+    pictures = greys([90] * 48, (720, 720))
+    for place, picture in enumerate(pictures):
+        picture[300:420, 300 + 2 * place : 420 + 2 * place] = 220, 30, 40
+    make_clip(tmp_path / "clip.mp4", pictures, rate=24)
+    with emulation.running(tmp_path) as emulator:
+        monkeypatch.setenv("KLING_API_KEY", emulator.api_key)
+        monkeypatch.setenv("KLING_BASE_URL", emulator.base_url)
+        yield emulator
+
+
+SQUARE = ("--at", "360,360", "--remove", "the square")
+
+
+def test_a_file_needs_local(shell: Shell, emulator: emulation.Emulator) -> None:
+    told = shell("edit", "clip.mp4", *SQUARE, "-o", "out.mp4", "--yes", fails=True)
+    assert "clip.mp4 is a file on this machine" in told
+    assert "--local" in told
+    told = shell("edit", "none.mp4", *SQUARE, "-o", "out.mp4", "--local", fails=True)
+    assert "there is no file none.mp4" in told
+    told = shell("edit", "clip.mp4", *SQUARE, "-o", "out.mp4", "--local", "--preview", "p.mp4")
+    assert "found on 48 of 48 frames" in told
+    for name in ("out.mp4", "p.mp4"):
+        assert len(list(video.frames(shell.folder / name))) == 48
+    assert emulator.tasks == ()
+
+
+def test_a_wait_that_is_interrupted(shell: Shell, emulator: emulation.Emulator) -> None:
+    """The message names the command that fetches what was paid for."""
+    url = emulator.url_of(shell.folder / "clip.mp4")
+    command = [str(Path(sys.executable).parent / "klingmask"), "edit", url, *SQUARE, "--yes"]
+    with (
+        emulator.tasks_held(),
+        subprocess.Popen(
+            [*command, "-o", "the result.mp4"],
+            cwd=shell.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stdout.readline().startswith("task "):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        assert process.wait(20) == 1
+    (task,) = emulator.tasks
+    assert "Traceback" not in told
+    (line,) = (line for line in told.splitlines() if "klingmask task" in line)
+    words = shlex.split(line[line.index("klingmask task") :])
+    assert words[1:] == ["task", task.task_id, "-o", "the result.mp4"]
+    assert shell(*words[1:]) == "the result.mp4\n"
+    assert len(list(video.frames(shell.folder / "the result.mp4"))) == 48
+    assert len(emulator.tasks) == 1
+
+
+def test_task(shell: Shell, emulator: emulation.Emulator) -> None:
+    url = emulator.url_of(shell.folder / "clip.mp4")
+    with (
+        KlingClient(emulator.api_key, base_url=emulator.base_url) as client,
+        emulator.tasks_held(),
+    ):
+        edit = client.edit_video(video_url=url)
+        edit.add_selection(0, [edit.point(360, 360)])
+        emulator.plan("create-task", emulation.Fault(fails="the content is not safe"))
+        name = edit.submit(
+            "removal", "Delete it from <<<video_1>>>", external_task_id="mine"
+        ).task.task_id
+        assert shell("task", name) == f"task {name}: submitted\n"
+        assert "no folder none" in shell("task", name, "-o", "none/out.mp4", fails=True)
+    told = shell("task", "mine", "-o", "out.mp4", fails=True)
+    assert "the content is not safe" in told
+    assert "klingmask task" not in told  # which would fetch nothing
+    assert shell("task", "mine") == f"task {name}: failed: the content is not safe\n"
+    assert "code 1203" in shell("task", "another", fails=True)
+    assert not (shell.folder / "out.mp4").exists()
+
+
+def test_serve_on_a_port_that_is_taken(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = shell("serve", str(shell.folder), "--port", port, fails=True)
+    assert f"--port {port} cannot be taken" in told
+    assert "in use" in told
+    assert "--port" in shell("serve", str(shell.folder), "--port", "70000", fails=True)
 
 
 def test_serve(shell: Shell) -> None:

@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
+import shlex
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +24,18 @@ try:
 except ImportError as error:
     sys.exit(f"the command line needs {error.name}: pip install 'klingmask[cli]'")
 
+if TYPE_CHECKING:
+    from klingmask.kling import EditSession, EditTask
+
 
 class _Commands(click.Group):
     """Commands whose expected errors end in one line instead of a traceback."""
 
     def _is_expected(self, error: Exception) -> bool:
+        if isinstance(error, BrokenPipeError):
+            return False  # click ends quietly where the reader of a pipe has gone
         kling = sys.modules.get("klingmask.kling.errors")
-        return isinstance(error, (ValueError, TypeError, IndexError, ImportError)) or (
+        return isinstance(error, (ValueError, TypeError, IndexError, ImportError, OSError)) or (
             kling is not None and isinstance(error, kling.KlingError)
         )
 
@@ -40,6 +47,8 @@ class _Commands(click.Group):
         except Exception as error:
             if isinstance(error, click.ClickException) or not self._is_expected(error):
                 raise
+            if isinstance(error, OSError) and error.filename and error.strerror:
+                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
             raise click.ClickException(str(error)) from error
 
 
@@ -294,8 +303,11 @@ def edit(
 
     Keys come from KLING_API_KEY, or KLING_ACCESS_KEY and KLING_SECRET_KEY. With
     --local, VIDEO is a file, and nothing leaves this machine.
+
+    Before it costs money, it tells on how many frames the thing was found, and asks.
+    If it is interrupted after that, `klingmask task` fetches the result.
     """
-    from klingmask.kling import EditMode, KlingClient, prompts
+    from klingmask.kling import EditMode, KlingClient, UnknownOutcomeError, prompts
 
     mode: EditMode
     if (remove is not None) + bool(swap) + (add is not None) != 1:
@@ -303,24 +315,33 @@ def edit(
     if remove is not None:
         mode, prompt = "removal", prompts.removal(remove)
     elif swap:
-        mode, prompt = "swap", prompts.swap(swap[1], swap[0])
+        mode, prompt = "swap", prompts.swap(new=swap[1], old=swap[0])
     else:
         mode, prompt = "addition", prompts.addition(add or "")
     if (image is None) != (mode == "removal"):
         raise click.UsageError("--swap and --add take an --image, --remove takes none")
     if not at and mode != "addition":
         raise click.UsageError("--at X,Y says what to remove or swap")
-    if not output.parent.is_dir():
-        raise click.UsageError(f"there is no folder {output.parent} for {output.name}")
+    if not at and (mask or preview):
+        raise click.UsageError("--mask and --preview show what --at X,Y selects")
+    _check_outputs(output, mask, preview)
+    path = Path(video)
+    if local and not path.is_file():
+        raise click.UsageError(f"there is no file {video}")
+    if not local and path.is_file():
+        raise click.UsageError(
+            f"{video} is a file on this machine: --local edits it here; the service takes "
+            "a URL that it can reach, or the id of a video of its own"
+        )
     with ExitStack() as stack:
         if local:
             from klingmask.emulator import running
 
-            path = Path(video)
-            if not path.is_file():
-                raise click.UsageError(f"there is no file {video}")
             emulator = stack.enter_context(running(path.parent))
-            client = KlingClient(emulator.api_key, base_url=emulator.base_url)
+            # As long as it takes: this machine may be slow, and nobody else waits.
+            client = KlingClient(
+                emulator.api_key, base_url=emulator.base_url, timeout=(10.0, 3600.0)
+            )
             video = emulator.url_of(path)
         else:
             client = KlingClient()
@@ -337,26 +358,112 @@ def edit(
             click.echo(f"selected: {selection.union.area} pixels, box {selection.union.bbox}")
             if mask:
                 mask.write_bytes(selection.union.to_png())
-            if preview:
-                session.preview().download(preview, progress=True)
+            _show_found(session, preview)
         if not (yes or local):
             click.confirm("Start the task, which costs money?", abort=True)
-        task = session.submit(
-            mode, prompt, images=[image] if image else [], mode="pro" if pro else "std"
-        )
+        try:
+            task = session.submit(
+                mode, prompt, images=[image] if image else [], mode="pro" if pro else "std"
+            )
+        except UnknownOutcomeError as error:
+            click.echo(_how_to_fetch(error.external_task_id, output), err=True)
+            raise
+        except BaseException as error:
+            for note in getattr(error, "__notes__", ()):
+                click.echo(note, err=True)
+            raise
         click.echo(f"task {task.task.task_id}, external id {task.task.external_task_id}")
+        if local:
+            task.wait(progress=True).download(output, progress=True)
+        else:
+            _save(task, output)
+    click.echo(str(output))
+
+
+def _check_outputs(*paths: Path | None) -> None:
+    """See to it that results can be written, before anything is done for them."""
+    given = [path for path in paths if path is not None]
+    for place, path in enumerate(given):
+        if not path.parent.is_dir():
+            raise click.UsageError(f"there is no folder {path.parent} for {path.name}")
+        if path.is_dir():
+            raise click.UsageError(f"{path} is a folder; a file is written")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise click.UsageError(f"{path} may not be written")
+        if path.resolve() in [other.resolve() for other in given[:place]]:
+            raise click.UsageError(f"{path} is given for two results")
+
+
+def _show_found(session: "EditSession", preview: Path | None) -> None:
+    """Tell on how many frames the selection was found, and save the preview if it is wanted."""
+    from klingmask.kling import BadReplyError
+
+    shown = session.preview()
+    try:
+        found = sum(any(masks.values()) for masks in shown.tracking().values())
+        click.echo(f"found on {found} of {session.reply.total_frame} frames")
+    except BadReplyError as error:  # its format is not documented
+        click.echo(f"on how many frames it was found cannot be told: {error}", err=True)
+    if preview:
+        shown.download(preview, progress=True)
+
+
+def _how_to_fetch(name: str, output: Path) -> str:
+    command = shlex.join(["klingmask", "task", name, "-o", str(output)])
+    return f"the task may go on; this fetches its video: {command}"
+
+
+def _save(task: "EditTask", output: Path) -> None:
+    """Wait for a task and save its video; who is interrupted is told how to go on."""
+    from klingmask.kling import TaskFailedError
+
+    try:
         task.wait(progress=True).download(output, progress=True)
+    except TaskFailedError:
+        raise
+    except BaseException:
+        click.echo(_how_to_fetch(task.task.task_id, output), err=True)
+        raise
+
+
+@main.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Wait for its video, and save it here."
+)
+def task(name: str, output: Path | None) -> None:
+    """Tell how a task of Kling's API stands, or fetch its video.
+
+    ID is the task's id or the external id that it was given; `klingmask edit` tells
+    both. Keys come from where `klingmask edit` takes them. Nothing is paid for.
+    """
+    from klingmask.kling import KlingClient
+
+    _check_outputs(output)
+    with KlingClient() as client:
+        found = client.task(name)
+        if output is None:
+            reason = f": {found.task.task_status_msg}" if found.task.task_status_msg else ""
+            click.echo(f"task {found.task.task_id}: {found.task.task_status}{reason}")
+            return
+        _save(found, output)
     click.echo(str(output))
 
 
 @main.command()
 @click.argument("folders", type=click.Path(exists=True, file_okay=False), nargs=-1, required=True)
-@click.option("--port", type=int, default=8765, help="Of the API.", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, help="Of the API.", show_default=True
+)
 def serve(folders: tuple[str, ...], port: int) -> None:
     """Run an emulator of Kling's API on this machine, for the videos in FOLDERS."""
     from klingmask.emulator import running
 
-    with running(*folders, port=port) as emulator:
+    with ExitStack() as stack:
+        try:
+            emulator = stack.enter_context(running(*folders, port=port))
+        except OSError as error:
+            raise click.ClickException(f"--port {port} cannot be taken: {error}") from error
         click.echo(f"KLING_BASE_URL={emulator.base_url}")
         click.echo(f"KLING_API_KEY={emulator.api_key}")
         for number, folder in enumerate(folders):

@@ -281,7 +281,7 @@ def gone(api: Api) -> None:
 def test_what_an_emulator_tells(api: Api, emulator: Emulator, folder: Path) -> None:
     assert emulator.folders == (folder.resolve(),)
     assert (emulator.clock_offset, emulator.rate_limit, emulator.parallel_tasks) == (0, None, None)
-    assert emulator.tasks == ()
+    assert list(emulator.tasks) == []
     api.add(points=[CLICK])
     emulator.plan("create-task", Fault(fails="no"))
     with emulator.tasks_held():
