@@ -1,12 +1,15 @@
 """The command line, run as people run it: a process, files, pipes."""
 
 import json
+import os
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from PIL import Image
 import klingmask as km
 from klingmask import emulator as emulation
 from klingmask import video
-from klingmask.kling import KlingClient
+from klingmask.kling import KlingClient, KlingError
 from tests.clips import greys, make_clip
 from tests.kling.server import Fault, Service, png, running
 
@@ -394,20 +397,38 @@ def test_serve_on_a_port_that_is_taken(shell: Shell) -> None:
     assert "--port" in shell("serve", str(shell.folder), "--port", "70000", fails=True)
 
 
-def test_serve(shell: Shell) -> None:
-    command = [
-        str(Path(sys.executable).parent / "klingmask"),
-        "serve",
-        str(shell.folder),
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) -> None:
+    """It ends at once and well, although it is at work."""
+    clip = emulator.folders[0] / "clip.mp4"
+    command = [str(Path(sys.executable).parent / "klingmask"), "serve", str(clip.parent)]
+    with (
+        subprocess.Popen(
+            [*command, "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(shell.folder)},
+        ) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
         assert process.stdout is not None
+        assert process.stderr is not None
         try:
             told = dict(process.stdout.readline().strip().split("=", 1) for _ in range(2))
-            with KlingClient(told["KLING_API_KEY"], base_url=told["KLING_BASE_URL"]) as client:
-                assert client.list_tasks() == []
+            base = process.stdout.readline().strip().rpartition(": ")[2]
+            with KlingClient(
+                told["KLING_API_KEY"], base_url=told["KLING_BASE_URL"], retry_for=0
+            ) as client:
+                edit = client.edit_video(video_url=base + clip.name)
+                edit.add_selection(0, [edit.point(360, 360)])
+                preview = pool.submit(edit.preview)
+                time.sleep(0.5)
+                assert list(shell.folder.glob("klingmask-emulator-*"))
+                process.send_signal(how)
+                assert process.wait(20) == 0
+                assert isinstance(preview.exception(20), KlingError)
         finally:
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            process.kill()
+        assert process.stderr.read() == ""
+    assert not list(shell.folder.glob("klingmask-emulator-*"))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -469,6 +470,7 @@ def serve(folders: tuple[str, ...], port: int) -> None:
         for number, folder in enumerate(folders):
             click.echo(f"{folder}: {emulator.cdn_url}/files/{number}/")
         click.echo("Ctrl-C ends it.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # its files go either way
         with suppress(KeyboardInterrupt):
             Event().wait()
 

@@ -230,6 +230,15 @@ def test_files_are_not_for_those_with_a_key(emulator: Emulator) -> None:
     assert requests.get(url, headers={"Authorization": "Bearer x"}, timeout=5).status_code == 400
 
 
+def test_a_body_is_not_taken_for_another_request(api: Api, emulator: Emulator) -> None:
+    second = request(emulator, "GET /files/0/none.mp4 HTTP/1.1")
+    for url, path in ((emulator.cdn_url, "/files/0/none.mp4"), (emulator.base_url, f"{PATH}/none")):
+        first = request(emulator, f"GET {path} HTTP/1.1", f"Content-Length: {len(second)}")
+        _, answer = exchange(url, first + second)
+        assert b"HTTP/1.1" not in answer
+    assert api.get().verdict == OK
+
+
 def test_parts_of_files(emulator: Emulator) -> None:
     path = emulator.folders[0] / "square.mp4"
     url, content = emulator.url_of(path), path.read_bytes()

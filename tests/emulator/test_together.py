@@ -56,39 +56,59 @@ def test_everything_at_once(api: Api) -> None:
     assert api.add().verdict == OK
 
 
+MARKED = (3, 20, 21, 47)
+
+
+def mark(api: Api) -> None:
+    for index in MARKED:
+        point = {"x": (360 + 2 * index) / SIDE, "y": 0.5}
+        assert api.add(frame_index=index, points=[point]).verdict == OK
+
+
 def test_each_marked_frame_is_followed_over_its_own_span(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spans: list[tuple[int, int]] = []
-    follow = segmenter.follow
 
     def counted(pictures: Any, start: int, mask: Mask) -> list[Mask]:
         spans.append((len(pictures), start))
-        return follow(pictures, start, mask)
+        return [mask] * len(pictures)
 
     monkeypatch.setattr(segmenter, "follow", counted)
-    for index in (3, 20, 21, 47):
-        x = (360 + 2 * index) / SIDE
-        assert api.add(frame_index=index, points=[{"x": x, "y": 0.5}]).verdict == OK
-    res = api.preview().data["res"]
+    mark(api)
+    assert api.preview().verdict == OK
     # 0 to 11, 12 to 20, 21 to 34 and 35 to 47: each goes to the nearest that is marked.
     assert spans == [(12, 3), (9, 8), (14, 0), (13, 12)]
+
+
+def test_what_was_followed_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks again, and the edit itself, get what was found the first time."""
+    jobs = []
+    follow = editing.follow
+
+    def counted(*args: Any) -> list[Mask]:
+        jobs.append(args)
+        return follow(*args)
+
+    monkeypatch.setattr(editing, "follow", counted)
+    mark(api)
+    res = api.preview().data["res"]
     listed = requests.get(res["tracking_output"], timeout=5).json()
     assert [entry["frame_index"] for entry in listed] == list(range(FRAMES))
     for index, entry in enumerate(listed):
         (found,) = entry["rle_mask_list"]
         square = Mask.from_bbox((SIDE, SIDE), (300 + 2 * index, 300, 120, 120))
         assert Mask.from_rle(found["rle_mask"]).iou(square) > 0.9, index
-    # Who asks again, and the edit itself, get what was found the first time.
-    spans.clear()
     again = api.preview().data["res"]
     assert again["video"].partition("?")[0] == res["video"].partition("?")[0]
     assert api.create().verdict == OK
     assert finished(api)["task_status"] == "succeed"
-    assert spans == []
-    assert api.delete(frame_index=47, points=[{"x": (360 + 2 * 47) / SIDE, "y": 0.5}]).verdict == OK
-    assert api.preview().verdict == OK
-    assert spans == [(12, 3), (9, 8), (27, 0)]
+    assert len(jobs) == 1
+    last = {"x": (360 + 2 * MARKED[-1]) / SIDE, "y": 0.5}
+    assert api.delete(frame_index=MARKED[-1], points=[last]).verdict == OK
+    other = api.preview().data["res"]
+    assert other["video"].partition("?")[0] != res["video"].partition("?")[0]
+    assert len(jobs) == 2
 
 
 def finished(api: Api) -> Any:
@@ -276,6 +296,19 @@ def gone(api: Api) -> None:
     """Ask for a preview of which the answer is that the emulator is closing, or nothing."""
     with suppress(requests.ConnectionError):
         assert api.preview().verdict == (503, 5001)
+
+
+def test_nothing_of_the_client_is_needed() -> None:
+    """The emulator is another reading of the reference: it must not know the first."""
+    code = (
+        "import sys\n"
+        "for name in ('requests', 'jwt', 'tenacity', 'klingmask.kling'):\n"
+        "    sys.modules[name] = None\n"
+        "from klingmask.emulator import running\n"
+        "with running(): pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_what_an_emulator_tells(api: Api, emulator: Emulator, folder: Path) -> None:

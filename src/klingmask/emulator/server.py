@@ -363,6 +363,8 @@ def _no_number(name: str) -> Never:
 class _Cdn(_Handler):
     def do_GET(self) -> None:
         fault = self._fault("files")
+        # A body is not for here: unread, it would be taken for the next request.
+        self.close_connection |= bool({"Content-Length", "Transfer-Encoding"} & {*self.headers})
         path = self.service.file(self.path.partition("?")[0])
         if path is not None and path.suffix.lower() not in SERVED:
             path = None
