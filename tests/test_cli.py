@@ -361,9 +361,21 @@ def test_a_wait_that_is_interrupted(shell: Shell, emulator: emulation.Emulator) 
     (line,) = (line for line in told.splitlines() if "klingmask task" in line)
     words = shlex.split(line[line.index("klingmask task") :])
     assert words[1:] == ["task", task.task_id, "-o", "the result.mp4"]
-    assert shell(*words[1:]) == "the result.mp4\n"
+    assert shell(*words[1:]).endswith("\nthe result.mp4\n")
     assert len(list(video.frames(shell.folder / "the result.mp4"))) == 48
     assert len(emulator.tasks) == 1
+
+
+def test_a_task_that_may_have_been_made(shell: Shell, emulator: emulation.Emulator) -> None:
+    """No reply came, and no word on whether there is a task: it can be fetched nevertheless."""
+    emulator.plan("create-task", emulation.Fault(reset="after"))
+    emulator.plan("get-task", *[emulation.Fault(code=1000)] * 9)
+    url = emulator.url_of(shell.folder / "clip.mp4")
+    told = shell("edit", url, *SQUARE, "--yes", "-o", "out.mp4", fails=True)
+    emulator.clear_plans()
+    (task,) = emulator.tasks
+    assert f"klingmask task {task.external_task_id} -o out.mp4" in told
+    assert shell("task", task.external_task_id).startswith(f"task {task.task_id}: ")
 
 
 def test_task(shell: Shell, emulator: emulation.Emulator) -> None:

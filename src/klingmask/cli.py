@@ -6,10 +6,11 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -308,7 +309,7 @@ def edit(
     Before it costs money, it tells on how many frames the thing was found, and asks.
     If it is interrupted after that, `klingmask task` fetches the result.
     """
-    from klingmask.kling import EditMode, KlingClient, UnknownOutcomeError, prompts
+    from klingmask.kling import EditMode, KlingClient, prompts
 
     mode: EditMode
     if (remove is not None) + bool(swap) + (add is not None) != 1:
@@ -362,22 +363,13 @@ def edit(
             _show_found(session, preview)
         if not (yes or local):
             click.confirm("Start the task, which costs money?", abort=True)
-        try:
-            task = session.submit(
+
+        def submitted() -> "EditTask":
+            return session.submit(
                 mode, prompt, images=[image] if image else [], mode="pro" if pro else "std"
             )
-        except UnknownOutcomeError as error:
-            click.echo(_how_to_fetch(error.external_task_id, output), err=True)
-            raise
-        except BaseException as error:
-            for note in getattr(error, "__notes__", ()):
-                click.echo(note, err=True)
-            raise
-        click.echo(f"task {task.task.task_id}, external id {task.task.external_task_id}")
-        if local:
-            task.wait(progress=True).download(output, progress=True)
-        else:
-            _save(task, output)
+
+        _save(submitted, output, kept=not local)
     click.echo(str(output))
 
 
@@ -409,21 +401,28 @@ def _show_found(session: "EditSession", preview: Path | None) -> None:
         shown.download(preview, progress=True)
 
 
-def _how_to_fetch(name: str, output: Path) -> str:
-    command = shlex.join(["klingmask", "task", name, "-o", str(output)])
-    return f"the task may go on; this fetches its video: {command}"
+def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -> None:
+    """Wait for a task and save its video; if that ends early, tell how to go on.
 
-
-def _save(task: "EditTask", output: Path) -> None:
-    """Wait for a task and save its video; who is interrupted is told how to go on."""
+    `kept` says that the service still has the task when this command has ended.
+    """
     from klingmask.kling import TaskFailedError
 
+    name = None
     try:
+        task = found()
+        name = task.task.task_id
+        click.echo(f"task {name}, external id {task.task.external_task_id}")
         task.wait(progress=True).download(output, progress=True)
     except TaskFailedError:
         raise
-    except BaseException:
-        click.echo(_how_to_fetch(task.task.task_id, output), err=True)
+    except BaseException as error:  # an interrupt, too
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
+        name = name or getattr(error, "external_task_id", None)  # that of an unknown outcome
+        if name and kept:
+            command = shlex.join(["klingmask", "task", name, "-o", str(output)])
+            click.echo(f"the task may go on; this fetches its video: {command}", err=True)
         raise
 
 
@@ -447,7 +446,7 @@ def task(name: str, output: Path | None) -> None:
             reason = f": {found.task.task_status_msg}" if found.task.task_status_msg else ""
             click.echo(f"task {found.task.task_id}: {found.task.task_status}{reason}")
             return
-        _save(found, output)
+        _save(lambda: found, output)
     click.echo(str(output))
 
 
