@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,8 @@ def pixel_limit() -> Any:
     before = km.get_max_pixels()
     yield km.set_max_pixels
     km.set_max_pixels(before)
+
+
+# A shell starts what goes on in the background deaf to SIGINT, and all that this starts in
+# turn: then no test could interrupt anything.
+signal.signal(signal.SIGINT, signal.default_int_handler)
