@@ -15,7 +15,9 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -342,6 +344,22 @@ cdef object _run_lengths(object counts):
     return np.array(lengths, np.uint32)  # a copy: nobody else can change it meanwhile
 
 
+cdef object _entry(object rle, str key):
+    """What a mapping has under the key."""
+    cdef PyObject *found
+    if type(rle) is dict:  # by far the most common
+        found = PyDict_GetItemWithError(rle, key)
+        if found is not NULL:
+            return <object>found
+    try:
+        return rle[key]
+    except KeyError:
+        hint = "; pass its 'rle_mask'" if "rle_mask" in rle else ""
+        raise RLEError(
+            f"an rle needs the keys 'size' and 'counts'; {key!r} is missing{hint}"
+        ) from None
+
+
 cdef object _read_source(object rle, km_source *source):
     """Points `source` at the rle's counts, which live as long as what is returned."""
     cdef cnp.ndarray lengths
@@ -358,14 +376,8 @@ cdef object _read_source(object rle, km_source *source):
             "an rle is a dict with the keys 'size' and 'counts', or a Mask; "
             f"got {type(rle).__name__}"
         )
-    try:
-        size, counts = rle["size"], rle["counts"]
-    except KeyError as missing:
-        hint = "; pass its 'rle_mask'" if "rle_mask" in rle else ""
-        raise RLEError(
-            f"an rle needs the keys 'size' and 'counts'; {missing} is missing{hint}"
-        ) from None
-    _read_size(size, &source.height, &source.width)
+    counts = _entry(rle, "counts")
+    _read_size(_entry(rle, "size"), &source.height, &source.width)
     if isinstance(counts, str):
         if not PyUnicode_IS_ASCII(counts):
             at = next(i for i, character in enumerate(counts) if not character.isascii())
@@ -463,14 +475,14 @@ cdef _Sources _read_sources(object rles):
     sources.items = <km_source *>_allocate(len(items), sizeof(km_source))
     sources.keep = items
     sources.n = len(items)
-    for i in range(sources.n):
-        try:
+    try:
+        for i in range(sources.n):
             items[i] = _read_source(items[i], &sources.items[i])
-        except (RLEError, TypeError) as error:
-            raise _at(i, error) from None
-        capacity = km_read_capacity(&sources.items[i])
-        sources.total += capacity
-        sources.largest = max(sources.largest, capacity)
+            capacity = km_read_capacity(&sources.items[i])
+            sources.total += capacity
+            sources.largest = max(sources.largest, capacity)
+    except (RLEError, TypeError) as error:
+        raise _at(i, error) from None
     return sources
 
 
