@@ -55,6 +55,15 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     return word | pack8(pixels + n - 8) << (n - 8);
 }
 
+/* Images are read once, from memory that may be far: what will be looked at so many bytes
+ * on is asked for now. Processors do so of their own accord, but not over the end of a page. */
+enum { AHEAD = 4096 };
+#if defined(__GNUC__)
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)0)
+#endif
+
 /* The scans, over any pack. Images are alike over long stretches, so four words
  * at a time are passed by if nothing changes in them. Otherwise each is listed,
  * and kept if it has a change: that is a coin toss, which no branch should ask. */
@@ -70,15 +79,22 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
                 size_t n = 0;                                                                      \
                 if (left >= GROUP_WORDS * KM_WORD) {                                               \
                     for (; n < GROUP_WORDS; n++) {                                                 \
+                        PREFETCH(row + (i + n) * KM_WORD + AHEAD);                                 \
                         words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
                         changed |= words[n] ^ colours[i + n];                                      \
                     }                                                                              \
                     left -= GROUP_WORDS * KM_WORD;                                                 \
                 } else {                                                                           \
-                    size_t pixels_here = left < KM_WORD ? left : KM_WORD;                          \
-                    words[n] = pack_##level(row + i * KM_WORD, pixels_here);                       \
-                    changed = words[n++] ^ colours[i];                                             \
-                    left -= pixels_here;                                                           \
+                    for (; left >= KM_WORD; n++, left -= KM_WORD) {                                \
+                        words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
+                        changed |= words[n] ^ colours[i + n];                                      \
+                    }                                                                              \
+                    if (left > 0) {                                                                \
+                        words[n] = pack_##level(row + (i + n) * KM_WORD, left);                    \
+                        changed |= words[n] ^ colours[i + n];                                      \
+                        n++;                                                                       \
+                        left = 0;                                                                  \
+                    }                                                                              \
                 }                                                                                  \
                 if (changed == 0) {                                                                \
                     i += n;                                                                        \
@@ -102,6 +118,7 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
         for (; (i + GROUP_WORDS) * KM_WORD <= n; i += GROUP_WORDS) {                               \
             uint64_t words[GROUP_WORDS], any = 0, all = ~UINT64_C(0);                              \
             for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
+                PREFETCH(pixels + (i + j) * KM_WORD + AHEAD);                                      \
                 words[j] = pack_##level(pixels + (i + j) * KM_WORD, KM_WORD);                      \
                 any |= words[j];                                                                   \
                 all &= words[j];                                                                   \
