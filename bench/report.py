@@ -100,12 +100,12 @@ def paired(a: Callable[[], object], b: Callable[[], object], pairs: int) -> floa
 
 def two_threads() -> dict[str, float]:
     """How much more two threads on disjoint batches do than one, and a memset beside them."""
-    rles, masks = corpora.rles("smooth-30"), corpora.masks("smooth-30")
+    rles, masks, many = corpora.rles("smooth-30"), corpora.masks("smooth-30"), corpora.drawn(64)
     works: dict[str, Callable[[Any], object]] = {
         "memset": lambda stack: stack.fill(1),
         "batch decode": lambda stack: km.decode(rles, out=stack),
         "batch encode": km.encode,
-        "IoU": lambda _: km.iou(rles, rles),
+        "IoU 64 x 64": lambda _: km.iou(many, many),
     }
 
     def scaling(work: Callable[[Any], object]) -> float:

@@ -442,6 +442,41 @@ static void check_iou(const sample *a, const sample *b)
     }
 }
 
+/* Sources one after the other through the same memory, against the masks that they are. */
+static void check_measuring(const km_mask *masks, size_t n)
+{
+    km_source *sources = room(n + 1, sizeof *sources);
+    int64_t *areas = room(n + 1, sizeof *areas), *boxes = room(4 * n, sizeof *boxes);
+    size_t largest = 0;
+    for (size_t i = 0; i <= n; i++) { /* the last is one too long */
+        const km_mask *mask = &masks[i < n ? i : 0];
+        char *text = room(km_format_capacity(mask->n_runs) + 1, 1);
+        size_t length = km_format(mask->runs, mask->n_runs, text);
+        if (i == n)
+            text[length++] = '1';
+        sources[i] = (km_source){text, NULL, length, mask->height, mask->width};
+        if (km_read_capacity(&sources[i]) > largest)
+            largest = km_read_capacity(&sources[i]);
+    }
+    uint32_t *runs = room(largest + KM_READ_SLACK, sizeof *runs);
+    km_failure failure;
+    CHECK(km_measure(sources, n, runs, areas, NULL, &failure));
+    CHECK(km_measure(sources, n, runs, NULL, boxes, &failure));
+    for (size_t i = 0; i < n; i++) {
+        km_box box = km_bounds(&masks[i]);
+        int64_t wanted[4] = {box.x, box.y, box.width, box.height};
+        CHECK(areas[i] == (int64_t)km_area(&masks[i]));
+        CHECK(memcmp(&boxes[4 * i], wanted, sizeof wanted) == 0);
+    }
+    CHECK(!km_measure(sources, n + 1, runs, areas, NULL, &failure) && failure.source == n);
+    for (size_t i = 0; i <= n; i++)
+        free((void *)sources[i].chars);
+    free(sources);
+    free(areas);
+    free(boxes);
+    free(runs);
+}
+
 static void check_many(uint32_t height, uint32_t width, size_t n)
 {
     sample *samples = room(n, sizeof *samples);
@@ -460,6 +495,7 @@ static void check_many(uint32_t height, uint32_t width, size_t n)
         for (size_t j = 0; j < pixels; j++)
             any[j] |= samples[i].pixels[j], all[j] &= samples[i].pixels[j] != 0;
     }
+    check_measuring(masks, n);
     uint32_t *runs = room(total, sizeof *runs);
     uint64_t *scratch = room(km_combine_all_scratch(masks, n), sizeof *scratch);
     size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch);
