@@ -120,6 +120,9 @@ def test_a_command(command: str, workplace: Path, service: Service) -> None:
         masks = json.loads((workplace / "demo" / "reply.json").read_text())
         rle = masks["data"]["res"]["rle_mask_list"][1]["rle_mask"]
         (workplace / "bird.png").write_bytes(km.Mask.from_rle(rle).to_png())
+    if command.startswith("klingmask task "):
+        name = command.split()[2]
+        service.tasks[name] = {"task_id": name, "polls": 1, "external": "of mine"}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         env={
