@@ -17,7 +17,6 @@ from klingmask.emulator import Emulator, Fault, running
 from klingmask.kling import EditSession, KlingClient, parse_callback, prompts
 from klingmask.video import frame_at, frames
 from tests.clips import make_clip
-from tests.conftest import shared_file
 
 SIZE = (720, 1280)
 FRAMES = 48
@@ -145,26 +144,3 @@ def test_callbacks_are_signed(edit: EditSession, emulator: Emulator, fails: str)
     assert [task.task_status for task in told] == ["submitted", "processing", end]
     assert told[-1].task_status_msg == fails
     assert bool(told[-1].videos) != bool(fails)
-
-
-def test_a_real_video(tmp_path: Path) -> None:
-    clip = tmp_path / "dog.mp4"
-    pictures = [
-        picture for _, picture in zip(range(60), frames(shared_file("dog.mp4")), strict=False)
-    ]
-    make_clip(clip, pictures, rate=30)
-    with (
-        running(tmp_path) as emulator,
-        KlingClient(emulator.api_key, base_url=emulator.base_url) as client,
-    ):
-        edit = client.edit_video(video_url=emulator.url_of(clip))
-        patched = km.Mask.from_bbox(edit.size, (465, 375, 240, 175))  # the dog: white and brown
-        clicks = [(530, 410), (600, 430), (640, 430)]
-        selection = edit.add_selection(0, [edit.point(x, y) for x, y in clicks])
-        assert all(click in selection.union for click in clicks)
-        assert selection.union.area > 8_000
-        assert (selection.union & patched).area > 0.95 * selection.union.area
-        edit.clear_selection()
-        shirt = edit.add_selection(0, [edit.point(310, 380)]).union  # and jeans, of one person
-        assert (shirt & km.Mask.from_bbox(edit.size, (210, 200, 240, 330))).area > 0.95 * shirt.area
-        assert shirt.area > 20_000

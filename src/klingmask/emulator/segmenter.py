@@ -1,37 +1,51 @@
-"""What the emulator sees and does: segments around clicks, follows them, edits frames.
+"""What is around a click: the region of a picture that stands out as one thing.
 
-Classical methods, for demos and tests: a flood fill in a perceptual colour space,
-refined by GrabCut; dense optical flow; inpainting. They do not replace the
-service's models, but every answer is worked out from the pixels.
+Classical methods, for demos and tests. They do not replace the service's models, but
+every answer is worked out from the pixels: many regions are proposed - floods of several
+tolerances, GrabCut in windows of several sizes - and the one is taken whose edge parts
+two colours most clearly along its whole length.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from klingmask import Mask
+from klingmask.emulator.regions import Picture, Plane, Region, cut_out, filled, grab_cut, shrunk
+from klingmask.emulator.regions import lab as to_lab
+from klingmask.emulator.removal import Removal, inpaint
+from klingmask.emulator.scene import Scene
+from klingmask.emulator.tracker import follow, track
 
-__all__ = ["follow", "inpaint", "paste", "segment"]
+__all__ = [
+    "Removal",
+    "Scene",
+    "follow",
+    "inpaint",
+    "paste",
+    "segment",
+    "shrunk",
+    "track",
+]
 
-Picture = npt.NDArray[np.uint8]
+# Lengths are shares of the shorter side, areas shares of the frame.
+PROPOSING = 160  # pixels of the shorter side, about, at which regions are proposed
+TOLERANCES = 6, 9, 13, 18, 25, 35  # of floods, in L*, a* and b* as OpenCV scales them
+WINDOWS = 0.08, 0.13, 0.2, 0.3, 0.45  # how far from the clicks GrabCut looks
+RIM = 0.02  # how far on either side of an edge colours are compared
+NOISE = 3.0  # the contrast that counts for nothing, in the same units as TOLERANCES
+LARGEST = 0.4  # of the frame: what is larger is no object, but the ground it stands on
+SMALLEST = 0.0004
+NARROW = 0.01, 0.02, 0.035, 0.05  # half the width at which what moves is cut in two
+FINER = 0.08  # the power of the area that a region's worth rises with: whole before part
+RING = np.ones((5, 5), np.uint8)
 
-TOLERANCE = 14  # in L*, a* and b* as OpenCV scales them, from the clicked pixel
-SMALL_HOLE = 0.05  # share of a region that a hole may have to be filled
-EVEN = 0.01  # share of the frame from which on an evenly coloured region is taken for the object
-REACH = 0.25, 0.175  # of the shorter side, how far an object goes from one click, or several
-LOOK = 220  # pixels of the longer side, at which a patterned object is looked for
-MARGIN = 0.15  # around the filled region, in which GrabCut looks
-SMALL = 360  # pixels of the shorter side, about, at which things are followed
 
-
-def segment(picture: Picture, points: Sequence[tuple[float, float]]) -> Mask:
-    """Select what is around the points.
-
-    An evenly coloured region, if each point is in one that is large enough;
-    otherwise what stands out from the surroundings.
+def segment(
+    picture: Picture, points: Sequence[tuple[float, float]], moving: Plane | None = None
+) -> Mask:
+    """Select the thing that the points are on.
 
     Parameters
     ----------
@@ -39,185 +53,165 @@ def segment(picture: Picture, points: Sequence[tuple[float, float]]) -> Mask:
         RGB.
     points : sequence of (float, float)
         x and y as shares of width and height, from the top left.
+    moving : ndarray, float32, optional
+        From 0 to 1, how clearly something passes there, as `Scene.moving` tells; of any
+        size. What moves as one is a better guess at a thing than what has one colour.
 
     Returns
     -------
     Mask
+        With each of the points in it.
     """
     height, width = picture.shape[:2]
-    lab = cv2.cvtColor(cv2.medianBlur(picture, 3), cv2.COLOR_RGB2LAB).astype(np.uint8)
-    seeds = [(min(int(x * width), width - 1), min(int(y * height), height - 1)) for x, y in points]
-    floods = [_flooded(lab, seed) for seed in seeds]
-    if all(flood.mean() >= EVEN for flood in floods):
-        inside = np.logical_or.reduce(floods)
-        chosen = _refined(picture, inside)
-    else:
-        inside = np.logical_or.reduce([f for f in floods if f.mean() < EVEN])
-        chosen = _standing_out(picture, seeds)
-        if chosen.sum() < inside.sum():
-            chosen = _refined(picture, inside)
-    for x, y in seeds:  # GrabCut may disagree with a click; the click is right
-        if not chosen[y, x]:
-            chosen |= inside
-    for seed in seeds:
-        if not chosen[seed[::-1]]:
-            cv2.circle(chosen.view(np.uint8), seed, 3, 1, -1)
+    small = shrunk(picture, PROPOSING)
+    lab = to_lab(cv2.bilateralFilter(small, 5, 20, 3))
+    rows, columns = small.shape[:2]
+    clicks = [(min(int(x * columns), columns - 1), min(int(y * rows), rows - 1)) for x, y in points]
+    passing: Plane | None = None
+    if moving is not None:
+        passing = np.asarray(cv2.resize(moving, (columns, rows)), np.float32)
+    proposed = list(_proposals(small, lab, clicks))
+    if passing is not None:
+        proposed += _passing(small, passing, clicks)
+    best, worth = np.zeros((rows, columns), bool), -1.0
+    for region in proposed:
+        found = _joined(region, clicks)
+        if (value := _worth(lab, found, clicks, passing)) > worth:
+            best, worth = found, value
+    for click in clicks:  # whatever was found out: a click is right
+        if not best[click[::-1]]:
+            cv2.circle(best.view(np.uint8), click, max(1, int(RIM * min(rows, columns))), 1, -1)
+    chosen = cut_out(picture, best)
+    for x, y in points:
+        place = min(int(x * width), width - 1), min(int(y * height), height - 1)
+        if not chosen[place[::-1]]:
+            dot = max(1, int(RIM * min(height, width) / 2))
+            cv2.circle(chosen.view(np.uint8), place, dot, 1, -1)
     return Mask.from_numpy(chosen)
 
 
-def _flooded(lab: Picture, seed: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The region around a pixel that has its colour."""
-    filled = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
-    flags = 4 | (255 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
-    cv2.floodFill(lab, filled, seed, 0, (TOLERANCE,) * 3, (TOLERANCE,) * 3, flags)
-    inside: npt.NDArray[np.bool_] = filled[1:-1, 1:-1] > 0
-    return inside
+def _proposals(small: Picture, lab: Picture, clicks: list[tuple[int, int]]) -> Iterator[Region]:
+    """Regions that may be the thing."""
+    for tolerance in TOLERANCES:
+        for fixed in (cv2.FLOODFILL_FIXED_RANGE, 0):
+            step = tolerance if fixed else tolerance / 6
+            yield np.logical_or.reduce([_flooded(lab, click, step, fixed) for click in clicks])
+    side = min(small.shape[:2])
+    for window in WINDOWS:
+        yield from _standing_out(small, clicks, window * side)
 
 
-def _standing_out(picture: Picture, seeds: Sequence[tuple[int, int]]) -> npt.NDArray[np.bool_]:
-    """What GrabCut tells from the rim of a window around the pixels, joined to them."""
-    height, width = picture.shape[:2]
-    reach = int(REACH[len(seeds) > 1] * min(height, width))
-    left, top = (max(0, min(values) - reach) for values in zip(*seeds, strict=True))
-    right = min(width, max(x for x, _ in seeds) + reach + 1)
-    bottom = min(height, max(y for _, y in seeds) + reach + 1)
-    part = picture[top:bottom, left:right]
-    scale = max(1.0, max(part.shape[:2]) / LOOK)
-    small = cv2.resize(
-        part, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA
-    )  # faster, and without the fine grain
+def _flooded(lab: Picture, click: tuple[int, int], tolerance: float, fixed: int) -> Region:
+    """The region around a pixel with its colour; not fixed: with colours that flow into it."""
+    full = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), np.uint8)
+    flags = 4 | (255 << 8) | cv2.FLOODFILL_MASK_ONLY | fixed
+    cv2.floodFill(lab, full, click, 0, (tolerance,) * 3, (tolerance,) * 3, flags)
+    flooded: Region = full[1:-1, 1:-1] > 0
+    return cv2.morphologyEx(flooded.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3))) > 0
+
+
+def _standing_out(small: Picture, clicks: list[tuple[int, int]], reach: float) -> Iterator[Region]:
+    """What GrabCut tells from the surroundings of a window around the clicks."""
     rows, columns = small.shape[:2]
-    clicks = [
-        (min(int((x - left) / scale), columns - 1), min(int((y - top) / scale), rows - 1))
-        for x, y in seeds
-    ]
-    labels = np.full((rows, columns), cv2.GC_PR_BGD, np.uint8)
-    for click in clicks:
-        cv2.circle(labels, click, int(0.55 * reach / scale), cv2.GC_PR_FGD, -1)
-    rim = max(2, min(rows, columns) // 25)
-    labels[:rim] = labels[-rim:] = labels[:, :rim] = labels[:, -rim:] = cv2.GC_BGD
-    for click in clicks:
-        cv2.circle(labels, click, max(2, int(4 / scale)), cv2.GC_FGD, -1)
-    found_out = _grab_cut(np.asarray(small, np.uint8), labels, 6)
-    _, parts = cv2.connectedComponents(found_out.astype(np.uint8), connectivity=4)
+    hull = np.zeros((rows, columns), np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.array(clicks, np.int32)), 1)
+    away = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5)
+    y, x = np.nonzero(away <= 2 * reach)
+    part = np.s_[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    near = away[part]
+    for inner in (0.35, 0.7):
+        labels = np.full(near.shape, cv2.GC_BGD, np.uint8)
+        labels[near < reach] = cv2.GC_PR_BGD
+        labels[near < inner * reach] = cv2.GC_PR_FGD
+        for click in clicks:
+            spot = click[0] - int(x.min()), click[1] - int(y.min())
+            cv2.circle(labels, spot, max(1, int(0.1 * reach)), cv2.GC_FGD, -1)
+        if (labels == cv2.GC_BGD).sum() < 10:
+            continue
+        found = np.zeros((rows, columns), bool)
+        found[part] = grab_cut(np.ascontiguousarray(small[part]), labels, 2)
+        yield found
+
+
+def _passing(small: Picture, moving: Plane, clicks: list[tuple[int, int]]) -> Iterator[Region]:
+    """Parts of what moves: whole, and cut where it is narrow, as where two things touch."""
+    for level in (0.3, 0.5):
+        whole = filled(
+            cv2.morphologyEx((moving > level).astype(np.uint8), cv2.MORPH_CLOSE, RING) > 0
+        )
+        yield whole
+        depth = np.asarray(
+            cv2.distanceTransform(whole.astype(np.uint8), cv2.DIST_L2, 5), np.float32
+        )
+        for narrow in NARROW:
+            core = _joined(depth > narrow * min(whole.shape), _moved_into(depth, clicks))
+            near = cv2.distanceTransform(1 - core.astype(np.uint8), cv2.DIST_L2, 5)
+            part = whole & (near <= 2 * narrow * min(whole.shape))
+            yield part
+            labels = np.where(near < 4 * narrow * min(whole.shape), cv2.GC_PR_BGD, cv2.GC_BGD)
+            labels[part] = cv2.GC_PR_FGD
+            labels[core & (moving > 0.5)] = cv2.GC_FGD
+            if core.any() and (labels == cv2.GC_BGD).any():
+                yield grab_cut(small, labels.astype(np.uint8), 2)
+
+
+def _moved_into(depth: Plane, clicks: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The clicks, each moved to the deepest place that is near."""
+    reach = max(1, int(max(NARROW) * 2 * min(depth.shape)))
+    moved = []
+    for x, y in clicks:
+        left, top = max(0, x - reach), max(0, y - reach)
+        part = depth[top : y + reach + 1, left : x + reach + 1]
+        row, column = np.unravel_index(int(part.argmax()), part.shape)
+        moved.append((left + int(column), top + int(row)))
+    return moved
+
+
+def _joined(region: Region, clicks: list[tuple[int, int]]) -> Region:
+    """The parts of the region that have a click in them, without holes."""
+    _, parts = cv2.connectedComponents(region.astype(np.uint8), connectivity=4)
     found = np.asarray(parts)
-    kept = _filled(np.isin(found, [found[y, x] for x, y in clicks]) & (found > 0))
-    large = cv2.resize(kept.astype(np.float32), (right - left, bottom - top))
-    chosen = np.zeros((height, width), bool)
-    chosen[top:bottom, left:right] = large > 0.5
-    return _refined(picture, chosen)
+    return filled(np.isin(found, [found[y, x] for x, y in clicks]) & (found > 0))
 
 
-def _grab_cut(picture: Picture, labels: Picture, rounds: int) -> npt.NDArray[np.bool_]:
-    """What GrabCut makes of the labels: whether a pixel is foreground."""
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    whole = (0, 0, picture.shape[1], picture.shape[0])  # not looked at: the labels say it all
-    cv2.setRNGSeed(0)  # the same picture gives the same mask
-    cv2.grabCut(picture, labels, whole, background, foreground, rounds, cv2.GC_INIT_WITH_MASK)
-    return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-
-
-def _refined(picture: Picture, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The region with its edges where GrabCut finds them."""
-    height, width = inside.shape
-    x, y, w, h = Mask.from_numpy(inside).bbox
-    pad_x, pad_y = int(w * MARGIN) + 8, int(h * MARGIN) + 8
-    rows = slice(max(0, y - pad_y), min(height, y + h + pad_y))
-    columns = slice(max(0, x - pad_x), min(width, x + w + pad_x))
-    region = inside[rows, columns]
-    near = cv2.dilate(region.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    core = cv2.erode(region.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    if not core.any() or near.all():
-        return inside.copy()
-    labels = np.where(near, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
-    labels[region] = cv2.GC_PR_FGD
-    labels[core] = cv2.GC_FGD
-    part = np.ascontiguousarray(picture[rows, columns])
-    refined = np.zeros_like(inside)
-    refined[rows, columns] = _filled(_grab_cut(part, labels, 2))
-    return refined
-
-
-def _filled(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The region without its small holes, as an eye or a button makes them."""
-    outside = (~np.pad(inside, 1)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=4)
-    around = labels[0, 0]
-    areas = np.asarray(stats)[:, cv2.CC_STAT_AREA]
-    small = areas < SMALL_HOLE * inside.sum()
-    small[[0, around]] = False  # component 0 is the region itself
-    filled: npt.NDArray[np.bool_] = inside | small[np.asarray(labels)[1:-1, 1:-1]]
-    return filled
-
-
-def follow(pictures: Sequence[Picture], start: int, mask: Mask) -> list[Mask]:
-    """Carry a mask from one frame to all: by optical flow, then to the edges that are there.
-
-    Parameters
-    ----------
-    pictures : sequence of ndarray, shape (h, w, 3), uint8
-        The frames, as `shrunk` makes them.
-    start : int
-        The frame that the mask is of.
-    mask : Mask
-        Of the video's size.
-
-    Returns
-    -------
-    list of Mask
-        One a frame, of the video's size.
-    """
-    masks = [mask] * len(pictures)
-    height, width = pictures[0].shape[:2]
-    for order in (range(start, len(pictures)), range(start, -1, -1)):
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        inside = mask.resize(height, width).to_numpy(dtype="bool")
-        for before, after in pairwise(order):
-            if not inside.any():
-                masks[after] = Mask.zeros(mask.size)
-                continue
-            greys = [cv2.cvtColor(pictures[at], cv2.COLOR_RGB2GRAY) for at in (after, before)]
-            back = flow.calc(greys[0], greys[1], np.zeros((height, width, 2), np.float32))
-            carried = _warped(inside.astype(np.float32), back) > 0.5
-            # Flow is soft at the edge of what moves; uncorrected, the mask would lag behind.
-            refined = _refined(pictures[after], carried)
-            inside = refined if 0.7 < (refined.sum() + 1) / (carried.sum() + 1) < 1.4 else carried
-            large = cv2.resize(inside.astype(np.float32), mask.size[::-1])
-            masks[after] = Mask.from_numpy(large > 0.5)
-    return masks
-
-
-def shrunk(picture: Picture) -> Picture:
-    """Smaller, as `follow` takes frames."""
-    height, width = picture.shape[:2]
-    scale = max(1, min(height, width) // SMALL)
-    return cv2.resize(
-        picture, (width // scale, height // scale), interpolation=cv2.INTER_AREA
-    ).astype(np.uint8)
-
-
-def _warped(values: npt.NDArray[np.float32], back: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Values of the frame before, at the places of the frame after."""
-    height, width = values.shape
-    flow = np.asarray(back, np.float32)
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    moved = cv2.remap(values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-    return np.asarray(moved, np.float32)
-
-
-def inpaint(picture: Picture, mask: Mask) -> Picture:
-    """Fill the mask from what is around it."""
-    if not mask:
-        return picture
-    height, width = mask.size
-    x, y, w, h = mask.bbox
-    pad = 24
-    rows = slice(max(0, y - pad), min(height, y + h + pad))
-    columns = slice(max(0, x - pad), min(width, x + w + pad))
-    hole = cv2.dilate(mask.to_numpy(value=255), np.ones((9, 9), np.uint8))[rows, columns]
-    part = np.ascontiguousarray(picture[rows, columns])
-    picture[rows, columns] = cv2.inpaint(part, np.ascontiguousarray(hole), 5, cv2.INPAINT_TELEA)
-    return picture
+def _worth(
+    lab: Picture, region: Region, clicks: list[tuple[int, int]], moving: Plane | None = None
+) -> float:
+    """How much the region looks like a thing: mostly, how well its edge parts two colours."""
+    share = region.mean()
+    if not SMALLEST < share < LARGEST:
+        return 0.0
+    held = np.mean([region[y, x] for x, y in clicks])
+    y, x = np.nonzero(region)
+    pad = int(4 * RIM * min(region.shape)) + 1
+    part = np.s_[max(0, y.min() - pad) : y.max() + pad, max(0, x.min() - pad) : x.max() + pad]
+    inside, colours = region[part].astype(np.float32), lab[part].astype(np.float32)
+    edge = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3)))) > 0
+    sigma = max(1.0, RIM * min(region.shape) / 2)
+    means, spreads = [], []
+    for side in (inside, 1 - inside):
+        weight = cv2.GaussianBlur(side, (0, 0), sigma)[edge][:, None] + 1e-6
+        first = cv2.GaussianBlur(colours * side[..., None], (0, 0), sigma)[edge] / weight
+        second = cv2.GaussianBlur(colours**2 * side[..., None], (0, 0), sigma)[edge] / weight
+        means.append(first)
+        spreads.append(np.maximum(second - first**2, 0))
+    apart = (means[0] - means[1]) ** 2 / (spreads[0] + spreads[1] + NOISE**2)
+    contrast = np.sqrt(apart.sum(1))
+    clear = float(np.mean(contrast / (1 + contrast)))
+    # A thing is compact, and seldom cut off by the frame on several sides.
+    rim = np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]])
+    perimeter = float(edge.sum()) / 2 + 1
+    hull = cv2.convexHull(np.column_stack([x, y]).astype(np.int32))
+    compact = min(1.0, float(region.sum()) / max(1.0, cv2.contourArea(hull)))
+    apart_by_motion = 0.0
+    if moving is not None:
+        around = cv2.dilate(inside, np.ones((pad // 2 + 1,) * 2, np.uint8)) > inside
+        if around.any():
+            apart_by_motion = max(0.0, float(moving[region].mean() - moving[part][around].mean()))
+    borders = sum(bool(side.any()) for side in (region[0], region[-1], region[:, 0], region[:, -1]))
+    cut_off = float(rim.sum()) / (perimeter + float(rim.sum()))
+    shape = compact**0.5 * (1 - cut_off) * (0.7 if borders > 1 else 1.0)
+    return float(held * (clear + apart_by_motion) * share**FINER * shape)
 
 
 def paste(picture: Picture, image: Picture, bbox: tuple[int, int, int, int]) -> Picture:

@@ -1,0 +1,203 @@
+"""A region taken out of a clip: what is behind it, from other frames where that is to be seen."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from klingmask import Mask
+from klingmask.emulator.regions import GoOn, Picture, Plane, Region
+from klingmask.emulator.scene import Scene, quantiles
+
+__all__ = ["Removal", "inpaint"]
+
+MARGIN = 0.008  # of the shorter side: how far soft edges reach beyond a mask
+FEATHER = 0.004  # and over how much the new passes into what was there
+HALO = 0.025  # how far beyond a mask what moves with it is taken for a part of it
+GUESSED = 540  # pixels of the shorter side at which what is never seen is made up
+
+
+class Removal:
+    """Takes a region out of a clip, frame by frame.
+
+    The scenery behind it is put together once for every stretch over which the camera
+    stays about the same, from frames of the whole clip; what none of them shows is
+    made up. So a filled place does not change from frame to frame.
+
+    Parameters
+    ----------
+    frames : callable
+        Gives the clip's frames (h, w, 3), uint8, from the first, as often as it is asked.
+    scene : Scene
+        Of the clip.
+    masks : sequence of Mask
+        One a frame, of the video's size.
+    go_on : callable, optional
+        Asked before each frame; may raise.
+    """
+
+    def __init__(
+        self,
+        frames: Callable[[], Iterable[Picture]],
+        scene: Scene,
+        masks: Sequence[Mask],
+        go_on: GoOn | None = None,
+    ) -> None:
+        self.scene, self.masks, self.go_on = scene, masks, go_on
+        self.size = masks[0].size
+        self._key = -1
+        self._ground: Picture = np.zeros((0, 0, 3), np.uint8)
+        wanted = {index for key in self._keys() for index in scene.samples(key)}
+        self._samples: dict[int, Picture] = {}
+        for index, picture in enumerate(frames()):
+            if go_on:
+                go_on()
+            if index in wanted:
+                self._samples[index] = picture
+
+    def _keys(self) -> list[int]:
+        """The frames in whose place sceneries are wanted."""
+        used = {self.scene.keys[index] for index, mask in enumerate(self.masks) if mask}
+        return sorted(used)
+
+    def __call__(self, picture: Picture, index: int) -> Picture:
+        """The frame without the region.
+
+        Parameters
+        ----------
+        picture : ndarray, shape (h, w, 3), uint8
+            Is written to.
+        index : int
+            Of the frame.
+
+        Returns
+        -------
+        ndarray, shape (h, w, 3), uint8
+        """
+        if self.go_on:
+            self.go_on()
+        index = min(index, len(self.masks) - 1)
+        hole = self._hole(index)
+        if not hole.any():
+            return picture
+        key = self.scene.keys[index]
+        if key != self._key:
+            self._ground = self._behind(key)
+            self._key = key
+        y, x = np.nonzero(hole)
+        pad = 6 * self._pixels(MARGIN)
+        height, width = self.size
+        top, left = max(0, y.min() - pad), max(0, x.min() - pad)
+        part = np.s_[top : min(height, y.max() + pad), left : min(width, x.max() + pad)]
+        shape = hole[part].shape
+        shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
+        way = shift @ self._way(key, index)
+        ground = cv2.warpPerspective(
+            self._ground, way, shape[::-1], borderMode=cv2.BORDER_REPLICATE
+        )
+        picture[part] = _blended(
+            picture[part], np.asarray(ground, np.uint8), hole[part], self._pixels(FEATHER)
+        )
+        return picture
+
+    def _pixels(self, share: float) -> int:
+        return max(1, round(share * min(self.size)))
+
+    def _way(self, source: int, target: int) -> npt.NDArray[np.float64]:
+        """The camera's way between two frames, in pixels of the video."""
+        way = self.scene.camera.between(source, target)
+        assert way is not None  # noqa: S101 - of one shot
+        if self.scene.camera.travel(source, target) < 0.002:
+            return np.eye(3)
+        rows, columns = self.scene.camera.size
+        height, width = self.size
+        larger = np.diag([width / columns, height / rows, 1.0])
+        scaled: npt.NDArray[np.float64] = larger @ way @ np.linalg.inv(larger)
+        return scaled
+
+    def _hole(self, index: int) -> Region:
+        """What is to be filled: the mask, its soft edges, and what moves right beside it."""
+        mask = self.masks[index]
+        if not mask:
+            return np.zeros(self.size, bool)
+        hole = mask.to_numpy(dtype="uint8")
+        moving, _ = self.scene.moving(index)
+        near = cv2.dilate(cv2.resize(hole, moving.shape[::-1]), _disc(HALO * min(moving.shape)))
+        beside = ((moving > 0.4) & (near > 0)).astype(np.uint8)
+        whole = cv2.max(hole, cv2.resize(beside, self.size[::-1]))
+        return np.asarray(cv2.dilate(whole, _disc(self._pixels(MARGIN)))) > 0
+
+    def _behind(self, key: int) -> Picture:
+        """The scenery in one frame's place, from the frames that show it."""
+        height, width = self.size
+        stack, seen = [], []
+        for index in self.scene.samples(key):
+            if self.go_on:
+                self.go_on()
+            way = self._way(index, key)
+            warped = cv2.warpPerspective(self._samples[index], way, (width, height))
+            stack.append(np.asarray(warped, np.uint8))
+            full = np.where(self._hole(index), 0, 255).astype(np.uint8)
+            seen.append(cv2.warpPerspective(full, way, (width, height)) == 255)
+        ground = np.empty((height, width, 3), np.uint8)
+        band = max(1, height // 16)  # a few rows at a time: a stack of large frames is large
+        for row in range(0, height, band):
+            rows = np.s_[row : row + band]
+            values = np.stack([picture[rows] for picture in stack])
+            known = np.stack([place[rows] for place in seen])
+            (ground[rows],) = quantiles(values, known, (0.5,))
+        never = ~np.any(seen, 0)
+        return _made_up(ground, never)
+
+
+def _disc(radius: float) -> Picture:
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _made_up(picture: Picture, hole: Region) -> Picture:
+    """The picture with a hole filled from what is around it."""
+    if not hole.any() or hole.all():
+        return picture
+    height, width = hole.shape
+    scale = min(1.0, GUESSED / min(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    place = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    filled = cv2.inpaint(small, place.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where(hole[..., None], large, picture).astype(np.uint8)
+
+
+def _blended(picture: Picture, ground: Picture, hole: Region, feather: int) -> Picture:
+    """The ground in the hole, in the light that there is around it."""
+    ring = cv2.dilate(hole.astype(np.uint8), np.ones((8 * feather + 1,) * 2, np.uint8)) > 0
+    ring &= ~hole
+    weight = ring.astype(np.float32)
+    off = (picture.astype(np.float32) - ground) * weight[..., None]
+    # What differs by much is no light, but some thing that stands beside the hole.
+    off[np.abs(off).max(2) > 24] = 0
+    weight[np.abs(picture.astype(np.int16) - ground).max(2) > 24] = 0
+    sigma = 6.0 * feather
+    sums = cv2.GaussianBlur(off, (0, 0), sigma)
+    counts = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + 1e-3
+    lit = ground + sums / counts
+    soft = np.asarray(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), feather), np.float32)
+    alpha: Plane = np.minimum(2 * soft, 1)[..., None]  # all of the hole is filled
+    mixed = picture + (lit - picture) * alpha
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
+
+
+def inpaint(picture: Picture, mask: Mask) -> Picture:
+    """Fill the mask from what is around it, on a frame that stands alone."""
+    if not mask:
+        return picture
+    height, width = mask.size
+    x, y, w, h = mask.bbox
+    pad = 24
+    rows = slice(max(0, y - pad), min(height, y + h + pad))
+    columns = slice(max(0, x - pad), min(width, x + w + pad))
+    hole = cv2.dilate(mask.to_numpy(value=255), np.ones((9, 9), np.uint8))[rows, columns]
+    picture[rows, columns] = _made_up(picture[rows, columns], np.asarray(hole) > 0)
+    return picture
