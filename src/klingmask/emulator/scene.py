@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from klingmask.emulator.regions import GoOn, Picture, Plane, Region
+from klingmask.emulator.regions import GoOn, Picture, Plane, Region, shrunk
+from klingmask.video import frames
 
-__all__ = ["Camera", "Plate", "Scene"]
+__all__ = ["Camera", "Plate", "Scene", "quantiles", "scene_of"]
 
 Matrix = npt.NDArray[np.float64]
 
@@ -261,3 +263,37 @@ def quantiles(stack: Picture, seen: Region, shares: Sequence[float]) -> tuple[Pi
             np.take_along_axis(values, np.broadcast_to(place, (1, *values.shape[1:])), 0)[0]
         )
     return tuple(found)
+
+
+_kept: dict[tuple[Path, int], Scene] = {}
+
+
+def scene_of(path: Path, go_on: GoOn | None = None) -> Scene:
+    """The scene of a video file, which is looked at once: the last one is kept.
+
+    Parameters
+    ----------
+    path : Path
+        Any video file that FFmpeg reads.
+    go_on : callable, optional
+        Asked before each frame; may raise.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a video that can be read.
+    """
+    name = path.resolve(), path.stat().st_mtime_ns
+    scene = _kept.get(name)
+    if scene is None:
+        pictures = []
+        for picture in frames(path):
+            if go_on:
+                go_on()
+            pictures.append(shrunk(picture))
+        if not pictures:
+            raise ValueError(f"{path} has no frames")
+        scene = Scene(pictures, go_on)
+        _kept.clear()  # a clip's frames are many: two would be too much
+        _kept[name] = scene
+    return scene

@@ -15,7 +15,7 @@ from klingmask import Mask
 from klingmask.emulator.regions import Picture, Plane, Region, cut_out, filled, grab_cut, shrunk
 from klingmask.emulator.regions import lab as to_lab
 from klingmask.emulator.removal import Removal, inpaint
-from klingmask.emulator.scene import Scene
+from klingmask.emulator.scene import Scene, scene_of
 from klingmask.emulator.tracker import follow, track
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "follow",
     "inpaint",
     "paste",
+    "scene_of",
     "segment",
     "shrunk",
     "track",
