@@ -14,7 +14,9 @@ __all__ = ["Removal", "inpaint"]
 
 MARGIN = 0.008  # of the shorter side: how far soft edges reach beyond a mask
 FEATHER = 0.004  # and over how much the new passes into what was there
-HALO = 0.025  # how far beyond a mask what moves with it is taken for a part of it
+HALO = 0.035  # how far beyond a mask what moves with it is taken for a part of it
+UNLIKE = 24  # levels from which on two colours are not one in another light
+PART = 1 << 18  # pixels that are put together at once
 GUESSED = 540  # pixels of the shorter side at which what is never seen is made up
 
 
@@ -124,31 +126,47 @@ class Removal:
         hole = mask.to_numpy(dtype="uint8")
         moving, _ = self.scene.moving(index)
         near = cv2.dilate(cv2.resize(hole, moving.shape[::-1]), _disc(HALO * min(moving.shape)))
-        beside = ((moving > 0.4) & (near > 0)).astype(np.uint8)
+        beside = ((moving > 0.3) & (near > 0)).astype(np.uint8)
         whole = cv2.max(hole, cv2.resize(beside, self.size[::-1]))
         return np.asarray(cv2.dilate(whole, _disc(self._pixels(MARGIN)))) > 0
 
     def _behind(self, key: int) -> Picture:
-        """The scenery in one frame's place, from the frames that show it."""
+        """The scenery in one frame's place, where it is wanted, from the frames that show it."""
         height, width = self.size
-        stack, seen = [], []
+        wanted = self._wanted(key)
+        values, known = [], []
         for index in self.scene.samples(key):
             if self.go_on:
                 self.go_on()
             way = self._way(index, key)
             warped = cv2.warpPerspective(self._samples[index], way, (width, height))
-            stack.append(np.asarray(warped, np.uint8))
             full = np.where(self._hole(index), 0, 255).astype(np.uint8)
-            seen.append(cv2.warpPerspective(full, way, (width, height)) == 255)
-        ground = np.empty((height, width, 3), np.uint8)
-        band = max(1, height // 16)  # a few rows at a time: a stack of large frames is large
-        for row in range(0, height, band):
-            rows = np.s_[row : row + band]
-            values = np.stack([picture[rows] for picture in stack])
-            known = np.stack([place[rows] for place in seen])
-            (ground[rows],) = quantiles(values, known, (0.5,))
-        never = ~np.any(seen, 0)
-        return _made_up(ground, never)
+            seen = cv2.warpPerspective(full, way, (width, height)) == 255
+            values.append(np.asarray(warped, np.uint8)[wanted])
+            known.append(seen[wanted])
+        ground = np.zeros((height, width, 3), np.uint8)
+        # A part at a time: each is as large as all samples of it.
+        parts = [
+            quantiles(np.stack([v[at : at + PART] for v in values]), np.stack(part), (0.5,))[0]
+            for at in range(0, len(values[0]), PART)
+            for part in [[k[at : at + PART] for k in known]]
+        ]
+        ground[wanted] = np.concatenate(parts)
+        never = np.zeros(self.size, bool)
+        never[wanted] = ~np.any(known, 0)
+        return _made_up(ground, never, wanted)
+
+    def _wanted(self, key: int) -> Region:
+        """Where a frame that has this plate has a hole, and what is around it."""
+        rows, columns = self.scene.camera.size
+        wanted = np.zeros((rows, columns), np.uint8)
+        for index, mask in enumerate(self.masks):
+            if mask and self.scene.keys[index] == key:
+                small = mask.resize(rows, columns).to_numpy(value=255)
+                wanted = np.maximum(wanted, self.scene.laid(small, index, key))
+        reach = (HALO + 10 * MARGIN) * min(rows, columns)
+        grown = cv2.dilate(wanted, _disc(reach))
+        return cv2.resize(grown, self.size[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _disc(radius: float) -> Picture:
@@ -156,36 +174,44 @@ def _disc(radius: float) -> Picture:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
-def _made_up(picture: Picture, hole: Region) -> Picture:
-    """The picture with a hole filled from what is around it."""
+def _made_up(picture: Picture, hole: Region, known: Region | None = None) -> Picture:
+    """The picture with a hole filled from what is around it; nothing is known but there."""
+    if known is not None and not (known & ~hole).any():
+        return picture
     if not hole.any() or hole.all():
         return picture
-    height, width = hole.shape
+    unknown = hole if known is None else hole | ~known
+    y, x = np.nonzero(hole)
+    part = np.s_[max(0, y.min() - 8) : y.max() + 9, max(0, x.min() - 8) : x.max() + 9]
+    height, width = hole[part].shape
     scale = min(1.0, GUESSED / min(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    place = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    filled = cv2.inpaint(small, place.astype(np.uint8), 5, cv2.INPAINT_TELEA)
-    large = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where(hole[..., None], large, picture).astype(np.uint8)
+    small = cv2.resize(picture[part], size, interpolation=cv2.INTER_AREA)
+    place = cv2.resize(unknown[part].astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    guessed = cv2.inpaint(small, place.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    large = cv2.resize(guessed, (width, height), interpolation=cv2.INTER_LINEAR)
+    picture = picture.copy()
+    picture[part] = np.where(hole[part][..., None], large, picture[part])
+    return picture
 
 
 def _blended(picture: Picture, ground: Picture, hole: Region, feather: int) -> Picture:
     """The ground in the hole, in the light that there is around it."""
-    ring = cv2.dilate(hole.astype(np.uint8), np.ones((8 * feather + 1,) * 2, np.uint8)) > 0
-    ring &= ~hole
-    weight = ring.astype(np.float32)
-    off = (picture.astype(np.float32) - ground) * weight[..., None]
+    size = max(1, hole.shape[1] // feather), max(1, hole.shape[0] // feather)
+    before, after, inside = (
+        np.asarray(cv2.resize(of.astype(np.float32), size, interpolation=cv2.INTER_AREA))
+        for of in (picture, ground, hole)
+    )
+    ring = (cv2.dilate(inside, _disc(4)) > 0) & (inside == 0)
+    off = before - after
     # What differs by much is no light, but some thing that stands beside the hole.
-    off[np.abs(off).max(2) > 24] = 0
-    weight[np.abs(picture.astype(np.int16) - ground).max(2) > 24] = 0
-    sigma = 6.0 * feather
-    sums = cv2.GaussianBlur(off, (0, 0), sigma)
-    counts = cv2.GaussianBlur(weight, (0, 0), sigma)[..., None] + 1e-3
-    lit = ground + sums / counts
+    ring &= np.abs(off).max(2) < UNLIKE
+    sums = cv2.GaussianBlur(off * ring[..., None], (0, 0), 6)
+    counts = np.asarray(cv2.GaussianBlur(ring.astype(np.float32), (0, 0), 6))[..., None]
+    light = cv2.resize(sums / (counts + 1e-3), hole.shape[::-1])
     soft = np.asarray(cv2.GaussianBlur(hole.astype(np.float32), (0, 0), feather), np.float32)
     alpha: Plane = np.minimum(2 * soft, 1)[..., None]  # all of the hole is filled
-    mixed = picture + (lit - picture) * alpha
+    mixed = picture + (ground + light - picture) * alpha
     return np.asarray(np.clip(mixed, 0, 255), np.uint8)
 
 

@@ -251,7 +251,7 @@ def _shaded(now: Picture, low: Picture) -> Region:
 
 
 def quantiles(stack: Picture, seen: Region, shares: Sequence[float]) -> tuple[Picture, ...]:
-    """Values of each pixel through a stack, of those pictures in which it is seen."""
+    """Values of each pixel through a stack of pictures, of those in which it is seen."""
     values = np.where(seen[..., None], stack, 255)
     values.sort(axis=0)
     # What is not seen is at the end; what is seen and 255 does not mind being mixed up with it.
