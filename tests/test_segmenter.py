@@ -1,6 +1,7 @@
 """The emulator's segmenter on clips whose truth is known: selected, followed, taken out."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -272,6 +273,18 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
             asked, limit = 0, last
             with pytest.raises(EndedError):
                 job()
+
+
+def test_many_may_look_at_one_scene() -> None:
+    clip = Clip()
+    scene = segmenter.Scene([clip.frame(index) for index in range(20)])
+    with ThreadPoolExecutor(4) as pool:
+        found = [
+            pool.submit(segmenter.track, scene, {index: clip.truth(index)}).result
+            for index in (0, 7, 13, 40)
+        ]
+    for masks in [get() for get in found]:
+        assert len(masks) == 20
 
 
 def test_clips_with_little_in_them() -> None:

@@ -1,5 +1,6 @@
 """What stays and what moves in a clip: the camera's way, and the scenery without what passes."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,7 @@ class Scene:
     def __init__(self, pictures: Sequence[Picture], go_on: GoOn | None = None) -> None:
         self.pictures = pictures
         self.camera = Camera(pictures, go_on)
+        self._lock = threading.RLock()
         self._moving: dict[int, tuple[Plane, Region]] = {}
         self._plates: dict[int, Plate] = {}
         self.keys = self._spread_keys()
@@ -174,9 +176,10 @@ class Scene:
     def plate(self, index: int) -> Plate:
         """The plate that is nearest to a frame."""
         key = self.keys[index]
-        if key not in self._plates:
-            self._plates[key] = self._made(key)
-        return self._plates[key]
+        with self._lock:
+            if key not in self._plates:
+                self._plates[key] = self._made(key)
+            return self._plates[key]
 
     def _made(self, key: int) -> Plate:
         height, width = self.camera.size
@@ -213,6 +216,10 @@ class Scene:
 
     def moving(self, index: int) -> tuple[Plane, Region]:
         """How clearly each pixel of a frame is not the scenery, and where that is known."""
+        with self._lock:  # a scene is kept, and several jobs may look at it
+            return self._looked_at(index)
+
+    def _looked_at(self, index: int) -> tuple[Plane, Region]:
         if index not in self._moving:
             if len(self._moving) > 12:  # the marked ones, and those that are being worked at
                 self._moving.pop(next(iter(self._moving)))

@@ -113,6 +113,8 @@ def track(scene: Scene, marks: Mapping[int, Mask], go_on: GoOn | None = None) ->
         comes from the marked frame that is nearest; the marks themselves are as given.
     """
     pictures = scene.pictures
+    # A file may say that it has more frames than can be read.
+    marks = {min(index, len(pictures) - 1): mask for index, mask in marks.items()}
     size = next(iter(marks.values())).size
     rows, columns = pictures[0].shape[:2]
     known = {
