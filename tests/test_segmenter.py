@@ -234,6 +234,16 @@ def test_marks_are_kept_and_each_frame_follows_the_nearest() -> None:
     assert np.mean([masks[i].iou(clip.truth(i)) for i in range(FRAMES)]) > 0.75
 
 
+def test_the_nearest_mark_is_followed() -> None:
+    """On a plain ground nothing moves, so each frame has the mark that it got it from."""
+    plain = [np.full((*SIZE, 3), 90, np.uint8)] * 48
+    marks = {index: km.Mask.from_bbox(SIZE, (6 * index, 80, 60, 60)) for index in (3, 20, 21, 47)}
+    masks = segmenter.track(segmenter.Scene(plain), marks)
+    ends = {3: range(12), 20: range(12, 21), 21: range(21, 35), 47: range(35, 48)}
+    for index, span in ends.items():
+        assert all(masks[frame].iou(marks[index]) > 0.8 for frame in span)
+
+
 def test_a_cut_to_another_shot_and_back() -> None:
     clip, rng = Clip(), np.random.default_rng(5)
     other = [cv2.resize(rng.integers(0, 255, (9, 16, 3), np.uint8), SIZE[::-1]) for _ in range(1)]

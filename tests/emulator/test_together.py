@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from klingmask import Mask, kling
-from klingmask.emulator import Emulator, Fault, editing, running, segmenter
+from klingmask.emulator import Emulator, Fault, editing, running
 from klingmask.kling import KlingClient
 from tests.clips import make_clip
 from tests.emulator.conftest import BAD, CLICK, FRAMES, OK, REMOVAL, SIDE, Api
@@ -63,22 +63,6 @@ def mark(api: Api) -> None:
     for index in MARKED:
         point = {"x": (360 + 2 * index) / SIDE, "y": 0.5}
         assert api.add(frame_index=index, points=[point]).verdict == OK
-
-
-def test_each_marked_frame_is_followed_over_its_own_span(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spans: list[tuple[int, int]] = []
-
-    def counted(pictures: Any, start: int, mask: Mask) -> list[Mask]:
-        spans.append((len(pictures), start))
-        return [mask] * len(pictures)
-
-    monkeypatch.setattr(segmenter, "follow", counted)
-    mark(api)
-    assert api.preview().verdict == OK
-    # 0 to 11, 12 to 20, 21 to 34 and 35 to 47: each goes to the nearest that is marked.
-    assert spans == [(12, 3), (9, 8), (14, 0), (13, 12)]
 
 
 def test_what_was_followed_is_kept(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,13 +200,13 @@ SCRIPT = """
     from klingmask.kling import KlingClient
 
     at_work = threading.Event()
-    follow = editing.segmenter.follow
+    track = editing.segmenter.track
 
     def told(*args):
         at_work.set()
-        return follow(*args)
+        return track(*args)
 
-    editing.segmenter.follow = told
+    editing.segmenter.track = told
 
     def preview(session):
         try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from itertools import islice, pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -45,47 +44,18 @@ def facts(path: Path) -> Facts:
     return height, width, rate, total
 
 
-def select(path: Path, index: int, points: Sequence[tuple[float, float]]) -> Mask:
+def select(path: Path, index: int, points: Sequence[tuple[float, float]], go_on: GoOn) -> Mask:
     """Select what is around the points of a frame."""
     with _reading():
-        picture = frame_at(path, index)
-    return segmenter.segment(picture, points)
-
-
-class _Watched(list[Picture]):
-    """Frames that are not given out when the end has come."""
-
-    def __init__(self, pictures: Iterator[Picture], go_on: GoOn) -> None:
-        super().__init__(pictures)
-        self._go_on = go_on
-
-    def __getitem__(self, place):  # type: ignore[no-untyped-def]
-        self._go_on()
-        return super().__getitem__(place)
+        scene, picture = segmenter.scene_of(path, go_on), frame_at(path, index)
+    return segmenter.segment(picture, points, scene.moving(index)[0])
 
 
 def follow(path: Path, marked: Mapping[int, Mask], go_on: GoOn) -> list[Mask]:
-    """The selection on every frame: that of the nearest marked frame, carried there.
-
-    Each marked frame is followed over the frames that it is the nearest of, and no
-    further.
-    """
-
-    def small() -> Iterator[Picture]:
-        with _reading():
-            for picture in frames(path):
-                go_on()
-                yield segmenter.shrunk(picture)
-
-    ends = [(before + after) // 2 + 1 for before, after in pairwise(sorted(marked))]
-    pictures, followed = small(), list[Mask]()
-    for index, end in zip(sorted(marked), [*ends, None], strict=True):
-        start = len(followed)
-        part = _Watched(islice(pictures, None if end is None else end - start), go_on)
-        if part:
-            place = min(index - start, len(part) - 1)
-            followed += segmenter.follow(part, place, marked[index])
-    return followed
+    """The selection on every frame: that of the nearest marked frame, carried there."""
+    with _reading():
+        scene = segmenter.scene_of(path, go_on)
+    return segmenter.track(scene, marked, go_on)
 
 
 def show(path: Path, masks: Sequence[Mask], result: Path, go_on: GoOn) -> Picture:
@@ -111,17 +81,22 @@ def edit(
     Without masks, the images are added at the foot of the picture, side by side.
     """
     pasted = [_rgba(content) for content in images]
+    removal: segmenter.Removal | None = None
+    if masks:
+        with _reading():
+            scene = segmenter.scene_of(path, go_on)
+            removal = segmenter.Removal(lambda: frames(path), scene, masks, go_on)
 
     def changed(picture: Picture, index: int) -> Picture:
         go_on()
-        if not masks:
+        if removal is None:
             height, width = picture.shape[:2]
             for place, image in enumerate(pasted):
                 box = (place * width // 2, height // 2, width // 2, height // 2)
                 picture = segmenter.paste(picture, image, box)
             return picture
         mask = _of(masks, index)
-        picture = segmenter.inpaint(picture, mask)
+        picture = removal(picture, index)
         return segmenter.paste(picture, pasted[0], mask.bbox) if pasted and mask else picture
 
     map_video(path, changed, result)

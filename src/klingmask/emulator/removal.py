@@ -10,7 +10,7 @@ from klingmask import Mask
 from klingmask.emulator.regions import GoOn, Picture, Plane, Region
 from klingmask.emulator.scene import Scene, quantiles
 
-__all__ = ["Removal", "inpaint"]
+__all__ = ["Removal"]
 
 MARGIN = 0.008  # of the shorter side: how far soft edges reach beyond a mask
 FEATHER = 0.004  # and over how much the new passes into what was there
@@ -213,17 +213,3 @@ def _blended(picture: Picture, ground: Picture, hole: Region, feather: int) -> P
     alpha: Plane = np.minimum(2 * soft, 1)[..., None]  # all of the hole is filled
     mixed = picture + (ground + light - picture) * alpha
     return np.asarray(np.clip(mixed, 0, 255), np.uint8)
-
-
-def inpaint(picture: Picture, mask: Mask) -> Picture:
-    """Fill the mask from what is around it, on a frame that stands alone."""
-    if not mask:
-        return picture
-    height, width = mask.size
-    x, y, w, h = mask.bbox
-    pad = 24
-    rows = slice(max(0, y - pad), min(height, y + h + pad))
-    columns = slice(max(0, x - pad), min(width, x + w + pad))
-    hole = cv2.dilate(mask.to_numpy(value=255), np.ones((9, 9), np.uint8))[rows, columns]
-    picture[rows, columns] = _made_up(picture[rows, columns], np.asarray(hole) > 0)
-    return picture

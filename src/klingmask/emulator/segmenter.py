@@ -14,15 +14,13 @@ import numpy as np
 from klingmask import Mask
 from klingmask.emulator.regions import Picture, Plane, Region, cut_out, filled, grab_cut, shrunk
 from klingmask.emulator.regions import lab as to_lab
-from klingmask.emulator.removal import Removal, inpaint
+from klingmask.emulator.removal import Removal
 from klingmask.emulator.scene import Scene, scene_of
-from klingmask.emulator.tracker import follow, track
+from klingmask.emulator.tracker import track
 
 __all__ = [
     "Removal",
     "Scene",
-    "follow",
-    "inpaint",
     "paste",
     "scene_of",
     "segment",
@@ -212,7 +210,7 @@ def _worth(
     borders = sum(bool(side.any()) for side in (region[0], region[-1], region[:, 0], region[:, -1]))
     cut_off = float(rim.sum()) / (perimeter + float(rim.sum()))
     shape = compact**0.5 * (1 - cut_off) * (0.7 if borders > 1 else 1.0)
-    return float(held * (clear + apart_by_motion) * share**FINER * shape)
+    return float(held * clear * (1 + apart_by_motion) * share**FINER * shape)
 
 
 def paste(picture: Picture, image: Picture, bbox: tuple[int, int, int, int]) -> Picture:

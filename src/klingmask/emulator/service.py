@@ -285,7 +285,8 @@ class Service:
         """Have a frame marked by these points and no others, if something is recognized."""
         listed = []
         if points and not rejects:
-            mask = self._read(lambda: editing.select(session.path, index, points))
+            go_on = self.pictures.go_on
+            mask = self._read(lambda: editing.select(session.path, index, points, go_on))
             if mask:
                 session.points[index], session.masks[index] = points, mask
                 png = base64.b64encode(mask.to_png()).decode()

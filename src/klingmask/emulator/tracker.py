@@ -1,6 +1,6 @@
 """A region followed through a clip: carried by optical flow, put right by what it looks like."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import cv2
@@ -11,7 +11,7 @@ from klingmask import Mask
 from klingmask.emulator.regions import GoOn, Picture, Plane, Region, filled, lab
 from klingmask.emulator.scene import Scene
 
-__all__ = ["follow", "track"]
+__all__ = ["track"]
 
 BITS = 4  # of each of L*, a* and b*, by which colours are told apart
 BELIEVED = 3.0  # log odds, at most, that place, colour and motion each speak with
@@ -369,30 +369,3 @@ def _warped(values: Plane, back: npt.NDArray[np.float32]) -> Plane:
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(values, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR)
     return np.asarray(moved, np.float32)
-
-
-def follow(
-    pictures: Sequence[Picture],
-    start: int,
-    mask: Mask,
-    go_on: GoOn | None = None,
-) -> list[Mask]:
-    """Follow a region from one frame to all others; see `track`.
-
-    Parameters
-    ----------
-    pictures : sequence of ndarray, shape (h, w, 3), uint8
-        The frames, as `shrunk` makes them.
-    start : int
-        The frame that the mask is of.
-    mask : Mask
-        Of the video's size.
-    go_on : callable, optional
-        Asked before each frame; may raise.
-
-    Returns
-    -------
-    list of Mask
-        One a frame, of the video's size.
-    """
-    return track(Scene(pictures, go_on), {start: mask}, go_on)
