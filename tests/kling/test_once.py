@@ -11,7 +11,7 @@ import pytest
 
 from klingmask import kling
 from klingmask.kling import KlingClient
-from tests.kling.server import Fault, Service
+from tests.kling.server import Fault, Service, no
 
 REMOVAL = "Delete the chick from <<<video_1>>>"
 
@@ -66,7 +66,8 @@ def test_many_faulted_creates(service: Service, make: Callable[..., KlingClient]
             try:
                 task = client.create_task("s", "removal", REMOVAL, external_task_id=f"call-{i}")
                 returned.append(str(task.external_task_id))
-            except (kling.InvalidRequestError, kling.AccountError):
+            except (kling.InvalidRequestError, kling.AccountError, kling.UnknownOutcomeError) as error:
+                assert error.external_task_id == f"call-{i}"
                 refused.append(f"call-{i}")
 
     with ThreadPoolExecutor(8) as pool:
@@ -286,15 +287,77 @@ def test_a_refusal_after_doubt_says_where_to_look(service: Service, client: Klin
     assert service.created == []
 
 
-@pytest.mark.parametrize("fault", [Fault(307, 0, headers={"Location": "/"}), Fault(200, 7777)])
+NO_DECISIONS = [
+    Fault(307, 0, headers={"Location": "/"}),
+    Fault(200, 7777),
+    Fault(404, body=b"<html>"),
+    Fault(409, body=b"conflict"),
+    Fault(400, body=b""),
+]
+
+
+@pytest.mark.parametrize("fault", NO_DECISIONS, ids=str)
 def test_what_is_no_decision_is_looked_into(
     service: Service, client: KlingClient, fault: Fault
 ) -> None:
-    """A redirect, or a code that no table has, under which the task was made all the same."""
+    """A redirect, a code of no table, a gateway's word; and the task was made all the same."""
     fault.works = True
     service.faults["POST /"].append(fault)
     task = client.create_task("s", "removal", REMOVAL)
     assert service.created == [task.external_task_id]
+
+
+@pytest.mark.parametrize("refusal", [Fault(400, 1201), Fault(429, 1102)], ids=str)
+def test_a_task_is_waited_for_after_a_refusal_that_it_may_have_caused(
+    service: Service, make: Callable[..., KlingClient], refusal: Fault
+) -> None:
+    service.faults["POST /"] += [Fault(reset="after"), refusal]
+    real, looks = service.get, 0
+
+    def get(name: str) -> Any:
+        nonlocal looks
+        looks += len(service.bodies("")) > 1
+        return real(name) if looks > 1 else no(404, 1203, "not yet")
+
+    service.get = get  # type: ignore[method-assign]
+    with make(settle=0.3) as client:
+        task = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    assert service.created == [task.external_task_id]
+
+
+def test_a_value_that_is_refused_after_doubt_may_be_the_id(
+    service: Service, make: Callable[..., KlingClient]
+) -> None:
+    """The service refuses the id as it is a task's already, but does not show that task."""
+    service.faults["POST /"].append(Fault(reset="after"))
+    service.faults["/mine"] += [ABSENT] * 99
+    with make(settle=0.1) as client, pytest.raises(kling.UnknownOutcomeError) as caught:
+        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    assert (caught.value.code, caught.value.external_task_id) == (1201, "mine")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Fault(429, 1101)],
+        [Fault(400, 1301)],
+        [Fault(429, 1303)] * 99,
+        [Fault(403, body=b"<html>")],
+        [Fault(reset="before"), Fault(429, 1101)],
+        [Fault(reset="before")] * 99,
+        [Fault(404, body=b"<html>")],
+    ],
+    ids=str,
+)
+def test_every_error_has_the_id(
+    service: Service, make: Callable[..., KlingClient], faults: list[Fault]
+) -> None:
+    service.faults["POST /"] += faults
+    with make(retry_for=0.2, settle=0.1) as client, pytest.raises(kling.KlingError) as caught:
+        client.create_task("s", "removal", REMOVAL)
+    (sent,) = {body["external_task_id"] for body in service.bodies("")}
+    assert caught.value.external_task_id == sent
+    assert pickle.loads(pickle.dumps(caught.value)).external_task_id == sent
 
 
 @pytest.mark.parametrize("name", [".", "..", " ", ""])

@@ -68,10 +68,14 @@ class KlingError(Exception):
         Whether the same request may succeed later.
     outcome : {"unsent", "refused", "failed", "unknown"} or None
         What became of the request; None if it is not about one.
+    external_task_id : str or None
+        Of the task that was to be created, if it was about one: should it have been
+        made all the same, `get_task` finds it under that.
     """
 
     advice: str = ""
     passing: bool = False
+    external_task_id: str | None = None
 
     def __init__(
         self,
@@ -229,6 +233,8 @@ class UnknownOutcomeError(KlingError):
     external_task_id : str
         Under which `get_task` will find it if it was made.
     """
+
+    external_task_id: str
 
     def __init__(self, message: str, external_task_id: str, last: KlingError | None = None) -> None:
         super().__init__(

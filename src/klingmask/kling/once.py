@@ -56,6 +56,8 @@ def create_once(
     ------
     UnknownOutcomeError
         If the task may have been made, but the service does not tell.
+    KlingError
+        Whichever it is, it has the external_task_id.
     """
     external = body["external_task_id"]
     doubtful = False  # whether a request may have made the task
@@ -73,22 +75,24 @@ def create_once(
             taken = own_id and error.code == BAD_VALUE  # perhaps of the id: of whose task?
             if not (open_ or doubtful or taken):
                 raise  # nothing was made
+            # A refusal for good may follow from a task that does not show up yet.
+            last = open_ or (doubtful and not error.passing)
             doubtful |= open_
             log.warning("create_task %s: %s; looking for the task", external, error)
-            found = _look_up(transport, external, settle if open_ else 0)
+            found = _look_up(transport, external, settle if last else 0)
             if found is None:
                 raise
             return found
 
     try:
         return transport.retry(attempt)
-    except UnknownOutcomeError:
-        raise
     except KlingError as error:
-        if not doubtful:
+        error.external_task_id = external
+        if not doubtful or isinstance(error, UnknownOutcomeError):
             raise
-        if error.outcome == "refused" and not error.passing:
+        if error.outcome == "refused" and not error.passing and error.code != BAD_VALUE:
             # The service has decided, and knows of no task; an earlier request got no answer.
+            # (Where it refuses a value, that may be the id, as it is a task's already.)
             error.advice = f"{error.advice}; {_where(external)}"
             raise
         raise UnknownOutcomeError(f"task {external}: {error.message}", external, error) from error

@@ -92,6 +92,7 @@ _BY_STATUS: dict[int, type[KlingError]] = {
     504: RequestTimeoutError,
 }
 _FAILURES = (5000, 5002)  # codes that tell of a failure; all others tell of a refusal
+_NOT_LET_IN = (401, 403, 413, 429)  # without a code: a gateway's refusal to hand on a request
 _PARALLEL = 1303  # too many tasks at once
 _RENEWABLE = (1003, 1004)  # a token before or past its time
 
@@ -346,8 +347,8 @@ class Transport:
             envelope = json.loads(content)
         except (ValueError, RecursionError):
             envelope = None
-        code = envelope.get("code") if isinstance(envelope, dict) else None
-        if not isinstance(envelope, dict) or type(code) is not int:
+        code = _code(envelope)
+        if code is None:
             kind = _by_status(status) or BadReplyError
             raise kind(
                 f"{what}: not the JSON that was expected: {self._excerpt(content)}",
@@ -396,13 +397,26 @@ def _by_status(status: int) -> type[KlingError] | None:
     return None
 
 
+def _code(envelope: Any) -> int | None:
+    """The service's code, which may come as a text or with a point; None if there is none."""
+    code = envelope.get("code") if isinstance(envelope, dict) else None
+    if isinstance(code, str) and re.fullmatch(r"[0-9]{1,9}", code):
+        return int(code)
+    if isinstance(code, float) and code.is_integer():
+        return int(code)
+    return code if type(code) is int else None
+
+
 def _outcome(code: int | None, status: int) -> Outcome:
-    """What a reply that is no success says of its request; without a code it is a gateway's."""
-    if code in _FAILURES:
-        return "failed"
-    if code in _BY_CODE or (400 <= status < 500 and status != 408):
+    """What a reply that is no success says of its request; without a code it is a gateway's.
+
+    Which may have handed the request on: only the service decides about a task.
+    """
+    if code is None:
+        return "refused" if status in _NOT_LET_IN else "unknown"
+    if code not in _FAILURES and (code in _BY_CODE or (400 <= status < 500 and status != 408)):
         return "refused"
-    return "unknown" if code is None else "failed"
+    return "failed"
 
 
 def _read(response: requests.Response, deadline: float) -> bytes:
