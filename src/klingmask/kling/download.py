@@ -15,6 +15,7 @@ import tenacity
 from tqdm import tqdm
 
 from klingmask.kling import transport
+from klingmask.kling.clock import grant
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
 from klingmask.kling.transport import Patience, anonymous_session, passes, pieces, seconds_of
 from klingmask.kling.urls import check_url, is_loopback, shown_url
@@ -181,13 +182,18 @@ def _get(
 def _flowing(response: requests.Response, url: str, limit: int) -> Iterator[bytes]:
     """The body, as long as it keeps coming and is not over the limit."""
     started, taken = time.monotonic(), 0
-    for piece in pieces(response):
-        taken += len(piece)
-        if taken > limit:
-            raise BadReplyError(f"{shown_url(url)} has more than {limit} bytes to come")
-        if time.monotonic() - started > GRACE + taken / MIN_RATE:
-            raise RequestConnectionError(f"{shown_url(url)}: {taken} bytes in {GRACE:g} s or more")
-        yield piece
+    grant(response, started + GRACE)
+    try:
+        for piece in pieces(response):
+            taken += len(piece)
+            if taken > limit:
+                raise BadReplyError(f"{shown_url(url)} has more than {limit} bytes to come")
+            grant(response, started + GRACE + taken / MIN_RATE)
+            yield piece
+    except requests.Timeout:
+        raise RequestConnectionError(
+            f"{shown_url(url)}: {taken} bytes in {time.monotonic() - started:.1f} s, and no more"
+        ) from None
 
 
 def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = False) -> None:

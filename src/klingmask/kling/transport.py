@@ -22,9 +22,9 @@ from typing import Any, NamedTuple, TypeVar
 import requests
 import requests.auth
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
 
 from klingmask.kling.auth import Auth
+from klingmask.kling.clock import ClockedAdapter
 from klingmask.kling.errors import (
     AccountError,
     AuthenticationError,
@@ -101,7 +101,7 @@ class Patience(NamedTuple):
     """How long the service is waited for."""
 
     timeout: tuple[float, float] = (10.0, 60.0)
-    """Seconds for a connection, and for a reply."""
+    """Seconds for a connection, and for a reply from its first to its last byte."""
     retry_for: float = 120.0
     """Seconds for which what may pass is tried again."""
 
@@ -169,7 +169,7 @@ def anonymous_session() -> requests.Session:
     session.auth = _NoAuth()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        session.mount(scheme, ClockedAdapter(pool_maxsize=CONNECTIONS))
     return session
 
 
@@ -297,7 +297,6 @@ class Transport:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body, allow_nan=False).encode()
-        started = time.monotonic()
         try:
             with self._session.request(
                 method,
@@ -308,7 +307,7 @@ class Transport:
                 timeout=timeout,
                 stream=True,
             ) as response:
-                return response, _read(response, started + sum(timeout))
+                return response, _read(response)
         except requests.ConnectTimeout:
             raise RequestConnectionError(
                 f"{method} {path}: no connection in time", outcome="unsent"
@@ -419,8 +418,8 @@ def _outcome(code: int | None, status: int) -> Outcome:
     return "failed"
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, if it is of a sensible length and comes in time."""
+def _read(response: requests.Response) -> bytes:
+    """The body, if it is of a sensible length."""
     content = bytearray()
     for piece in pieces(response):
         content += piece
@@ -430,8 +429,6 @@ def _read(response: requests.Response, deadline: float) -> bytes:
                 status=response.status_code,
                 outcome="unknown",
             )
-        if time.monotonic() > deadline:
-            raise requests.Timeout
     return bytes(content)
 
 
