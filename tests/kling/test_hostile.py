@@ -150,7 +150,11 @@ def test_a_slow_upload_has_time(
     monkeypatch.setattr(clock, "SLOWEST_UPLOAD", 10 << 20)
     body = b'{"code": 0, "data": {"task_id": "t", "task_status": "submitted"}}'
 
+    asked = 0
+
     def answer(connection: socket.socket) -> None:
+        nonlocal asked
+        asked += 1
         time.sleep(0.6)  # more than the sockets' buffers hold is still to come
         connection.settimeout(0.15)
         with suppress(TimeoutError):
@@ -164,6 +168,7 @@ def test_a_slow_upload_has_time(
     with answering(answer) as url, make(base_url=url, timeout=(0.2, 2.0)) as client:
         task = client.create_task("s", "addition", prompt, images=[picture] * 2)
     assert task.task_id == "t"
+    assert asked == 1  # it has not been looked for
 
 
 @pytest.mark.parametrize("head", [OK + b"\r\n", FOUND + b"Location: /x\r\n\r\n"])
