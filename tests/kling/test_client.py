@@ -20,7 +20,8 @@ import klingmask as km
 from klingmask import kling
 from klingmask.kling import KlingClient, checks, prompts
 from klingmask.kling.auth import TokenKeys
-from klingmask.kling.download import download
+from klingmask.kling.download import download, fetch
+from klingmask.kling.transport import Patience
 from klingmask.kling.urls import without_queries
 from tests.conftest import shared_file
 from tests.kling.server import PREFIX, Fault, Request, Service, mask_at, png, running
@@ -549,6 +550,9 @@ def test_keys_come_from_arguments_or_the_environment(monkeypatch: pytest.MonkeyP
         "https://example.org/?token=hidden",
         "https://example.org/#hidden",
         "https://example.org:port",
+        "https://a..b/x",
+        "https://.a/x",
+        f"https://{'a' * 64}.org/x",
     ],
 )
 def test_urls_with_two_readings_or_secrets_are_refused(url: str, tmp_path: Path) -> None:
@@ -603,9 +607,10 @@ def test_secrets_stay_secret(
                     with pytest.raises(kling.KlingError) as caught:
                         call()
                     chain: BaseException | None = caught.value
-                    while chain is not None:
+                    while chain is not None:  # only errors of ours, without their requests
+                        assert isinstance(chain, kling.KlingError)
                         told += [str(chain), repr(chain), str(vars(chain))]
-                        chain = chain.__cause__
+                        chain = chain.__cause__ or chain.__context__
             service.faults["*"] = []
             edit = client.edit_video(video_id="v")
             selection = edit.add_selection(0, [POINT])
@@ -632,6 +637,53 @@ def test_secrets_stay_secret(
         assert "eyJ" not in text
         for secret in secrets:
             assert secret not in text, text
+
+
+def test_no_error_of_a_download_has_its_url_for_context(service: Service, tmp_path: Path) -> None:
+    """A query may sign; what cannot be reached is not shown with it either."""
+    patience = Patience((0.5, 0.5), 0.0)
+    service.cdn_faults += [Fault(cut=True), Fault(cut=True)]
+    for base in ("http://127.0.0.1:9", service.cdn_url):
+        url = f"{base}/result.mp4?sign=hidden"
+        for get in (
+            lambda url=url: fetch(url, patience=patience),
+            lambda url=url: download(url, tmp_path / "a.mp4", patience=patience),
+        ):
+            with pytest.raises(kling.RequestConnectionError) as caught:
+                get()
+            assert caught.value.__context__ is caught.value.__cause__ is None
+            assert "hidden" not in str(caught.value)
+
+
+def test_secrets_in_other_spellings(service: Service, make: Callable[..., KlingClient]) -> None:
+    """A key in a reply that is not understood, or in an id, as JSON or a URL would have it."""
+    service.api_key = 'key/with"signs+'
+    spelt = ['key/with\\"signs+', 'key\\/with\\"signs+', "key%2Fwith%22signs%2B"]
+    for spelling in spelt:
+        service.faults["*"] += [
+            Fault(400, body=f"{{'key': '{spelling}'}}".encode()),
+            Fault(400, body=b'{"code": 1200, "request_id": "%b"}' % b'key/with\\"signs+'),
+            Fault(200, body=json.dumps({"code": 0, "data": [{spelling: 1}]}).encode()),
+        ]
+        for _ in range(3):
+            with make() as client, pytest.raises(kling.KlingError) as caught:
+                client.list_tasks()
+            assert "[secret]" in str(caught.value)
+            assert "signs" not in str(caught.value)
+
+
+def test_tokens_that_were_renewed_stay_secret(
+    service: Service, make: Callable[..., KlingClient]
+) -> None:
+    """Until they end, they are valid."""
+    with make(access_key="access", secret_key=service.secret_key) as client:
+        service.faults["*"] += [Fault(401, 1004)]
+        client.list_tasks()
+        first, second = (r.headers["Authorization"].split()[1] for r in service.requests)
+        assert first != second  # although they are of the same second
+        service.faults["*"] += [Fault(400, 1200, f"{first}, {second}")]
+        with pytest.raises(kling.InvalidRequestError, match=r"\[secret\], \[secret\]"):
+            client.list_tasks()
 
 
 def test_the_logs_of_others_are_left_alone(
@@ -671,6 +723,7 @@ def test_each_attempt_is_logged(
         ("/x?sign=1", "/x?[...]"),
         ("is this one half, 1/2? Yes", "is this one half, 1/2? Yes"),
         ("https://a.org/x", "https://a.org/x"),
+        ("https://a.org/x?b#c?d", "https://a.org/x?[...]"),
     ],
 )
 def test_queries_are_cut(text: str, shown: str) -> None:
@@ -682,6 +735,7 @@ def test_a_long_message_is_cut(service: Service, client: KlingClient) -> None:
     with pytest.raises(kling.InvalidRequestError) as caught:
         client.list_tasks()
     assert len(str(caught.value)) < 1200
+    assert without_queries("https://a" * 10**5 + "?b") == "https://a" * 10**5 + "?[...]"
 
 
 def test_redirects_are_not_followed(service: Service, client: KlingClient) -> None:

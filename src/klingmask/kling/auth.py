@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from typing import Protocol
+from collections import deque
+from typing import Any, Protocol
 
 import jwt
 
@@ -60,6 +61,7 @@ class TokenKeys:
         self._secret_key = secret_key
         self._lock = threading.Lock()
         self._token = ""
+        self._tokens: deque[str] = deque(maxlen=8)  # of the last hours, some still valid
         self._ends = 0.0
 
     def __repr__(self) -> str:
@@ -72,12 +74,16 @@ class TokenKeys:
             # Also if the clock was set back: a token must not be from the future.
             if not now + RENEW_BEFORE < self._ends <= now + LIFETIME:
                 self._ends = now + LIFETIME
-                claims = {
+                claims: dict[str, Any] = {
                     "iss": self._access_key,
                     "exp": int(self._ends),
                     "nbf": int(now) - SKEW,
                 }
                 self._token = jwt.encode(claims, self._secret_key, algorithm="HS256")
+                while self._token in self._tokens:  # of the same second, and refused
+                    claims["nbf"] -= 1
+                    self._token = jwt.encode(claims, self._secret_key, algorithm="HS256")
+                self._tokens.append(self._token)
             return self._token
 
     def renew(self, refused: str) -> bool:
@@ -88,9 +94,9 @@ class TokenKeys:
         return True
 
     def secrets(self) -> list[str]:
-        """Return the keys and the token at hand."""
+        """Return the keys and the last tokens."""
         with self._lock:
-            return [text for text in (self._access_key, self._secret_key, self._token) if text]
+            return [self._access_key, self._secret_key, *self._tokens]
 
 
 def find_auth(

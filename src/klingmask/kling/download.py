@@ -1,6 +1,7 @@
 """Files from the service's CDN: without keys, resumed, whole or not at all."""
 
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,9 +100,11 @@ class _Download:
             else:
                 self._restart()
                 self.total = _length(response)
+                # Of what comes compressed there is no telling at which byte to go on.
                 self.validators = (
-                    response.headers.get("ETag"),
-                    response.headers.get("Last-Modified"),
+                    (None, None)
+                    if _encoded(response)
+                    else (response.headers.get("ETag"), response.headers.get("Last-Modified"))
                 )
             self.bar.total = self.total
             self.bar.n = self.file.tell()
@@ -131,11 +134,14 @@ class _Download:
         """See that a part goes on where the file ends, and is of the same file."""
         start, total = _content_range(response, self.url)
         fits = total == self.total or (sure and None in (total, self.total))
-        if start != done or not fits:
+        if start != done or not fits or _encoded(response):
             self._again(f"asked from {done} of {self.total}, got {start} of {total}")
-        for name, known in zip(("ETag", "Last-Modified"), self.validators, strict=True):
-            if known and response.headers.get(name, known) != known:
-                self._again(f"its {name} is another one now")
+        etag, changed = self.validators
+        # A part must have the whole's ETag; the time of the last change may be left out.
+        if etag and response.headers.get("ETag") != etag:
+            self._again("its ETag is another one now")
+        if changed and response.headers.get("Last-Modified", changed) != changed:
+            self._again("it has changed since")
         self.total = total or self.total
 
     def _restart(self) -> None:
@@ -181,7 +187,7 @@ def _get(
 
 def _flowing(response: requests.Response, url: str, limit: int) -> Iterator[bytes]:
     """The body, as long as it keeps coming and is not over the limit."""
-    started, taken = time.monotonic(), 0
+    started, taken, ended = time.monotonic(), 0, False
     grant(response, started + GRACE)
     try:
         for piece in pieces(response):
@@ -190,10 +196,13 @@ def _flowing(response: requests.Response, url: str, limit: int) -> Iterator[byte
                 raise BadReplyError(f"{shown_url(url)} has more than {limit} bytes to come")
             grant(response, started + GRACE + taken / MIN_RATE)
             yield piece
+        ended = True
     except requests.Timeout:
+        pass
+    if not ended:
         raise RequestConnectionError(
             f"{shown_url(url)}: {taken} bytes in {time.monotonic() - started:.1f} s, and no more"
-        ) from None
+        )
 
 
 def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = False) -> None:
@@ -209,9 +218,18 @@ def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = Fal
     )
 
 
+def _encoded(response: requests.Response) -> bool:
+    """Whether it comes compressed, which some stores do unasked."""
+    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
+
+
 def _length(response: requests.Response) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    """How long the file is; that of a compressed one is not known."""
+    return None if _encoded(response) else _number(response.headers.get("Content-Length", ""))
+
+
+def _number(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def _check_length(response: requests.Response, found: int, url: str) -> None:
@@ -224,10 +242,10 @@ def _content_range(response: requests.Response, url: str) -> tuple[int, int | No
     """The first byte and the whole length of a part."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
-    start = span.partition("-")[0]
-    if unit != "bytes" or not start.isdecimal():
+    start = _number(span.partition("-")[0])
+    if unit != "bytes" or start is None:
         raise BadReplyError(f"{shown_url(url)}: a part without a Content-Range")
-    return int(start), int(total) if total.isdecimal() else None
+    return start, _number(total)
 
 
 def _retry(
@@ -242,15 +260,16 @@ def _retry(
     def once(get: _Get) -> None:
         nonlocal furthest, tries, moved
         tries += 1
+        failure = ""
         try:
             take(get)
         except requests.RequestException as error:
-            raise RequestConnectionError(
-                f"{shown_url(url)}: the connection failed ({type(error).__name__})"
-            ) from None
+            failure = type(error).__name__
         finally:
             if reached() > furthest:
                 furthest, tries, moved = reached(), 1, time.monotonic()
+        if failure:  # raised out here, it does not have the other error, and its URL, for context
+            raise RequestConnectionError(f"{shown_url(url)}: the connection failed ({failure})")
 
     def stop(state: tenacity.RetryCallState) -> bool:
         then = time.monotonic() + state.upcoming_sleep

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import requests
 import requests.auth
@@ -308,22 +309,23 @@ class Transport:
                 stream=True,
             ) as response:
                 return response, _read(response)
-        except requests.ConnectTimeout:
-            raise RequestConnectionError(
-                f"{method} {path}: no connection in time", outcome="unsent"
-            ) from None
-        except requests.Timeout:
-            raise RequestTimeoutError(
-                f"{method} {path}: no reply in time", outcome="unknown"
-            ) from None
         except requests.RequestException as error:
-            cause = _cause(error)
-            untrusted = isinstance(cause, ssl.SSLCertVerificationError)
-            raise RequestConnectionError(
-                f"{method} {path}: {self._redacted(str(error))}",
-                passing=not untrusted,
-                outcome="unsent" if untrusted or isinstance(cause, _NO_CONNECTION) else "unknown",
-            ) from None
+            failure = self._failure(error, f"{method} {path}")
+        raise failure  # out here, it does not have the other error, and its headers, for context
+
+    def _failure(self, error: requests.RequestException, what: str) -> KlingError:
+        """What to say where no whole reply came."""
+        if isinstance(error, requests.ConnectTimeout):
+            return RequestConnectionError(f"{what}: no connection in time", outcome="unsent")
+        if isinstance(error, requests.Timeout):
+            return RequestTimeoutError(f"{what}: no reply in time", outcome="unknown")
+        cause = _cause(error)
+        untrusted = isinstance(cause, ssl.SSLCertVerificationError)
+        return RequestConnectionError(
+            f"{what}: {self._redacted(str(error))}",
+            passing=not untrusted,
+            outcome="unsent" if untrusted or isinstance(cause, _NO_CONNECTION) else "unknown",
+        )
 
     def _understood(
         self,
@@ -357,7 +359,7 @@ class Transport:
                 outcome=_outcome(None, status),
             )
         request_id = envelope.get("request_id")
-        request_id = request_id if isinstance(request_id, str) else None
+        request_id = self._redacted(request_id[:200]) if isinstance(request_id, str) else None
         if code != 0 or status >= 400:
             kind = _BY_CODE.get(code) or _by_status(status) or KlingError
             raise kind(
@@ -371,6 +373,8 @@ class Transport:
         try:
             return parse(envelope)
         except KlingError as error:  # done it was, whatever the reply says
+            error.message = self._redacted(error.message)
+            error.args = (error.message,)
             error.code, error.status, error.request_id = code, status, request_id
             error.outcome = "unknown"
             raise
@@ -383,7 +387,9 @@ class Transport:
 
     def _redacted(self, text: str) -> str:
         for secret in self.auth.secrets():
-            text = text.replace(secret, "[secret]")
+            escaped = json.dumps(secret)[1:-1]  # as a reply may have it that is not understood
+            for form in (secret, escaped, escaped.replace("/", "\\/"), quote(secret, safe="")):
+                text = text.replace(form, "[secret]")
         text = re.sub(r"(?i)bearer\s+[\w.~+/=-]+", "Bearer [secret]", text)
         return without_queries(text)
 

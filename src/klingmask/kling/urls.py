@@ -51,7 +51,12 @@ def shown_url(url: str) -> str:
 
 def without_queries(text: str) -> str:
     """Return a text in which each URL or path ends before its query or fragment."""
-    return re.sub(r"""(?i)((?:https?:/|(?<!\S))/[^\s"'?#<>]*)[?#][^\s"'<>]*""", r"\1?[...]", text)
+    return re.sub(r"""(?i)(?:https?:/|(?<!\S))/[^\s"'<>]*""", _without_query, text)
+
+
+def _without_query(found: re.Match[str]) -> str:
+    path, mark, _ = re.sub("[?#]", "?", found[0], count=1).partition("?")
+    return f"{path}?[...]" if mark else path
 
 
 def _split(url: str) -> SplitResult | None:
@@ -59,6 +64,7 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port  # which is only now looked at
+        (parts.hostname or "").encode("idna")  # as it will be; a label may be empty or too long
     except ValueError:
         return None
     odd = re.search(r"[\x00-\x1f\x7f]", url) or re.search(r"[\\\s]", parts.netloc)
