@@ -1,5 +1,6 @@
 """Replies that break HTTP itself, never end or come drop by drop: bytes from a bare socket."""
 
+import gzip
 import socket
 import threading
 import time
@@ -235,3 +236,76 @@ def test_half_a_file_is_none(content: bytes, tmp_path: Path) -> None:
             with pytest.raises(kling.KlingError):
                 download.fetch(f"{url}/a.json", patience=SHORT)
     assert list(tmp_path.iterdir()) == []
+
+
+def in_turn(*contents: bytes) -> Answer:
+    """One of them for each request."""
+    left = list(contents)
+    return lambda connection: connection.sendall(left.pop(0))
+
+
+OLD, NEW = b"the old file", b"another one."
+HALF = OK + b'ETag: "1"\r\nContent-Length: 12\r\n\r\n' + OLD[:6]
+WHOLE = OK + b'ETag: "2"\r\nContent-Length: 12\r\n\r\n' + NEW
+REST = b"HTTP/1.1 206 Part\r\nContent-Length: 6\r\nContent-Range: bytes 6-11/12\r\n"
+NINES = b"9" * 5000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        REST + b'ETag: "2"\r\n\r\n' + NEW[6:],
+        REST + b"\r\n" + NEW[6:],
+        REST + b'ETag: "1"\r\nContent-Encoding: gzip\r\n\r\n' + NEW[6:],
+    ],
+    ids=["another ETag", "none", "compressed"],
+)
+def test_two_files_are_not_mixed(part: bytes, tmp_path: Path) -> None:
+    """If-Range notwithstanding: what it is for must not be left to the other side alone."""
+    with answering(in_turn(HALF, part, WHOLE)) as url:
+        path = download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+    assert path.read_bytes() == NEW
+
+
+def test_what_comes_compressed_unasked(tmp_path: Path) -> None:
+    """Its Content-Length is not the file's, and half of it cannot be taken up."""
+    content = bytes(1000)
+    packed = gzip.compress(content)
+    head = OK + b'ETag: "1"\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n' % len(packed)
+    asked: list[int] = []
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head + packed[: len(packed) // 2 if len(asked) % 2 else None])
+        asked.append(1)
+
+    with answering(answer) as url:
+        for _ in range(2):
+            path = download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+            assert path.read_bytes() == content
+            assert download.fetch(f"{url}/a.json") == content
+    assert len(asked) == 7
+
+
+@pytest.mark.parametrize("length", [NINES, b"-5", b"five"])
+def test_a_length_that_is_none(length: bytes, tmp_path: Path) -> None:
+    with answering(says(OK + b"Content-Length: " + length + b"\r\n\r\n" + NEW)) as url:
+        path = download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+        assert path.read_bytes() == download.fetch(f"{url}/a.json") == NEW
+    rest = REST.replace(b"/12", b"/" + length) + b'ETag: "1"\r\n\r\n' + OLD[6:]
+    with answering(in_turn(HALF, rest)) as url:
+        path = download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+        assert path.read_bytes() == OLD
+    with (
+        answering(in_turn(HALF, REST.replace(b" 6-", b" " + length + b"-") + b"\r\n")) as url,
+        pytest.raises(kling.BadReplyError, match="without a Content-Range"),
+    ):
+        download.download(f"{url}/a.mp4", tmp_path / "a.mp4")
+
+
+def test_a_redirect_to_a_host_that_cannot_be() -> None:
+    with (
+        answering(says(FOUND + b"Location: https://a..b/x?sign=hidden\r\n\r\n")) as url,
+        pytest.raises(kling.BadReplyError, match="cannot be read") as caught,
+    ):
+        download.fetch(f"{url}/a.json")
+    assert "hidden" not in str(caught.value)
