@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import numpy as np
 import pytest
 import requests
 
@@ -526,6 +527,8 @@ def test_keys_come_from_arguments_or_the_environment(monkeypatch: pytest.MonkeyP
         with pytest.raises(kling.AuthenticationError, match=f"{name} has a space") as caught:
             KlingClient(**{name: "key\n"})  # type: ignore[arg-type]
         assert "clock" not in str(caught.value)
+    with pytest.raises(kling.AuthenticationError, match="api_key must be a text, got int"):
+        KlingClient(5)  # type: ignore[arg-type]
     monkeypatch.setenv("KLING_SECRET_KEY", "a key")
     with pytest.raises(kling.AuthenticationError, match="KLING_SECRET_KEY has a space"):
         KlingClient()
@@ -790,7 +793,15 @@ def test_points() -> None:
         [5],
         kling.Point(0.5, 0.5),
         [(None, 1)],
+        (0.5, 0.5),
+        None,
+        5,
+        "0.5",
+        [(10**400, 0)],
+        [{"x": 0.5, "y": 0.5}],
     ]
+    table: Any = np.array(good)
+    assert checks.points_of(table) == checks.points_of(iter(good)) == good
     for points in bad:
         with pytest.raises(kling.InvalidRequestError):
             checks.points_of(points)
@@ -812,6 +823,10 @@ def test_video_sources() -> None:
         (None, "clip.mp4"),
         (None, "https://a.org/b?c=.mp4"),
         (" ", None),
+        (None, Path("/clip.mp4")),
+        (None, 5),
+        (5, None),
+        ("\ud800", None),
     ]
     for video_id, url in bad:
         with pytest.raises(kling.InvalidRequestError):
@@ -849,10 +864,18 @@ def test_images(tmp_path: Path) -> None:
         ([f"data:image/png;base64,{raw}"], "swap", "data:"),
         (["image.png"], "swap", "as a Path"),
         ([other], "swap", r"\.jpg, \.jpeg or \.png"),
+        ([tmp_path / "none.png"], "swap", "none.png cannot be read"),
+        (None, "swap", "must be a list"),
+        (5, "swap", "must be a list"),
+        ([None], "swap", "got NoneType"),
+        ([bytearray(fits[0])], "swap", "got bytearray"),
     ]
+    assert checks.images(iter([fits[0]]), "swap") == [{"image": raw}]
+
     for sources, mode, reason in bad:
-        with pytest.raises(kling.InvalidRequestError, match=reason):
+        with pytest.raises(kling.InvalidRequestError, match=reason) as caught:
             checks.images(sources, mode)
+        assert len(str(caught.value)) < 300
 
 
 def test_prompts() -> None:
@@ -929,6 +952,14 @@ def test_durations() -> None:
         (lambda c: c.get_task(), "exactly one of task_id"),
         (lambda c: c.get_task("a", external_task_id="b"), "exactly one of task_id"),
         (lambda c: c.get_task(".."), "no task id"),
+        (lambda c: c.get_task("\ud800"), "half of a character"),
+        (lambda c: c.get_task(5), "must be a text"),
+        (lambda c: c.clear_selection("x" * 10**6 + "\ud800"), r"got 'x{79}\.\.\."),
+        (lambda c: c.create_task("s", "removal", REMOVAL, watermark="yes"), "True or False"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, watermark={1}), "True or False"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, callback_url=5), "callback_url must"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, callback_url=Path("x")), "must be a te"),
+        (lambda c: c.create_task("s", "removal", REMOVAL, callback_url="me.org"), "callback_url m"),
     ],
 )
 def test_nothing_is_sent_that_is_over_a_limit(
@@ -937,6 +968,12 @@ def test_nothing_is_sent_that_is_over_a_limit(
     with pytest.raises(kling.InvalidRequestError, match=reason):
         call(client)
     assert service.requests == []
+
+
+@pytest.mark.parametrize("url", [5, b"https://a.org", Path("a.org")])
+def test_a_base_url_is_a_text(url: Any) -> None:
+    with pytest.raises(kling.InvalidRequestError, match="base URL must be a text, got"):
+        KlingClient("key", base_url=url)
 
 
 def test_slips_are_seen_by_type_checkers(client: KlingClient) -> None:

@@ -749,3 +749,89 @@ def test_both_forms_of_callbacks() -> None:
             parse_callback({}, body, None)
     with pytest.raises(TypeError, match="bytes as they came"):
         parse_callback({}, "{}", None)  # type: ignore[arg-type]
+
+
+def test_a_new_task_may_not_be_known_at_once(
+    service: Service, make: Callable[..., KlingClient]
+) -> None:
+    absent = Fault(404, 1203, "no such task")
+    with make(settle=5.0) as client:
+        edit = client.edit_video(video_id="v")
+        edit.add_selection(0, [(0.5, 0.5)])
+        task = edit.submit("removal", REMOVAL)
+        service.faults["/task-1"] += [absent]
+        assert task.wait().task.task_status == "succeed"
+    with make(settle=0.0) as client:  # which is not a matter of for ever
+        edit = client.edit_video(video_id="v")
+        edit.add_selection(0, [(0.5, 0.5)])
+        task = edit.submit("removal", REMOVAL)
+        service.faults["/task-2"] += [absent]
+        with pytest.raises(kling.NotFoundError):
+            task.wait()
+    with make(settle=60.0) as client:  # nor of a task that was there before
+        task = client.task("task-2")
+        task.refresh()
+        service.faults["/task-2"] += [absent]
+        with pytest.raises(kling.NotFoundError):
+            task.wait()
+
+
+def test_a_video_without_a_url_hides_no_other(
+    service: Service, client: KlingClient, tmp_path: Path
+) -> None:
+    videos = [{"id": "v", "url": None, "watermark_url": f"{service.cdn_url}/result.mp4"}]
+    data = {
+        "task_id": "t",
+        "task_status": "succeed",
+        "task_result": {"videos": videos},
+        "created_at": "1722769557708",
+    }
+    service.faults["GET /"].append(
+        Fault(200, body=json.dumps({"code": 0, "data": [data]}).encode())
+    )
+    service.faults["/t"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    (listed,) = client.list_tasks()
+    assert listed.created_at is not None
+    assert listed.created_at.isoformat() == "2024-08-04T11:05:57.708000+00:00"
+    task = client.task("t").wait()
+    with pytest.raises(kling.BadReplyError, match="no URL"):
+        task.download(tmp_path / "a.mp4")
+    path = task.download(tmp_path / "a.mp4", watermarked=True)
+    assert path.read_bytes() == service.files["/result.mp4"]
+
+
+def test_a_reason_is_shown_without_signatures(service: Service, client: KlingClient) -> None:
+    reason = "cannot read https://a.org/x.mp4?sign=hidden"
+    data = {"task_id": "t", "task_status": "failed", "task_status_msg": reason}
+    service.faults["/t"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    task = client.task("t")
+    assert task.task.raw["task_status_msg"] == reason
+    with pytest.raises(kling.TaskFailedError, match=r"x\.mp4\?\[\.\.\.\]") as caught:
+        task.wait()
+    assert "hidden" not in str(caught.value) + repr(task.task)
+
+
+@pytest.mark.parametrize("depth", [400, 900, 100_000])
+def test_a_tracking_file_that_is_nested_too_deeply(depth: int) -> None:
+    with pytest.raises(kling.BadReplyError):
+        read_tracking(b'{"a":' * depth + b"[]" + b"}" * depth)
+
+
+SIGNED = {"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
+WRONG: list[tuple[Any, Any]] = [
+    (SIGNED, b"whsec_AAAA"),
+    (SIGNED, 5),
+    (SIGNED, [None]),
+    (SIGNED, [b"whsec_AAAA"]),
+    ({key.encode(): value.encode() for key, value in SIGNED.items()}, "whsec_AAAA"),
+    ({**SIGNED, "webhook-timestamp": 1}, "whsec_AAAA"),
+    ({key: [value] for key, value in SIGNED.items()}, "whsec_AAAA"),
+    (list(SIGNED.items()), "whsec_AAAA"),
+    (None, "whsec_AAAA"),
+]
+
+
+@pytest.mark.parametrize(("headers", "secret"), WRONG)
+def test_arguments_of_other_types_are_named(headers: Any, secret: Any) -> None:
+    with pytest.raises(TypeError, match=r"^(headers|a webhook secret) must"):
+        parse_callback(headers, b"{}", secret, now=1.0)

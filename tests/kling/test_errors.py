@@ -1,5 +1,6 @@
 """Errors: what each of them knows, what became of the request, and what to do."""
 
+import base64
 import json
 import pickle
 from collections.abc import Callable
@@ -115,6 +116,47 @@ def test_masks_of_different_sizes(service: Service, client: KlingClient) -> None
         _ = reply(0, 1).union
     with pytest.raises(kling.BadReplyError, match="the parts of object 0"):
         _ = reply(0, 0).masks
+
+
+@pytest.mark.parametrize("size", [5, True, None, "64", {}, [1.5, 2]])
+def test_a_size_that_is_none(service: Service, client: KlingClient, size: Any) -> None:
+    """Beside a PNG that can be read."""
+    mask = km.Mask.from_bbox((4, 6), (1, 1, 3, 2))
+    entry = {
+        "rle_mask": {"size": size, "counts": mask.counts},
+        "png_mask": {"base64": base64.b64encode(mask.to_png()).decode()},
+    }
+    body = {"code": 0, "data": {"res": {"rle_mask_list": [entry]}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    reply = client.add_selection("s", 0, [POINT])
+    with pytest.raises(kling.BadReplyError, match="the mask of object 0"):
+        _ = reply.masks
+    assert reply.objects[0].png_mask == mask
+
+
+def test_a_reply_is_about_the_frame_asked_for(service: Service, client: KlingClient) -> None:
+    for named, frame in (("", 30), ('"frame_index": 30, ', 30), ('"frame_index": 29, ', None)):
+        body = f'{{"code": 0, "data": {{"res": {{{named}"rle_mask_list": []}}}}}}'
+        service.faults["*"].append(Fault(200, body=body.encode()))
+        if frame:
+            assert client.add_selection("s", 30, [POINT]).frame_index == frame
+            continue
+        with pytest.raises(kling.BadReplyError, match="about frame 29, the request about 30"):
+            client.add_selection("s", 30, [POINT])
+
+
+def test_a_shape_is_told_without_what_is_in_it(service: Service, client: KlingClient) -> None:
+    for data in (["https://a.org/x?sign=hidden"], {"https://a.org/x?sign=hidden": 1}):
+        body = json.dumps({"code": 0, "data": data}).encode()
+        service.faults["*"].append(Fault(200, body=body))
+        with pytest.raises(kling.BadReplyError) as caught:
+            client.get_task("t")
+        assert "hidden" not in str(caught.value)
+    for content in (b"https://a.org/x?sign=hidden", b'["https://a.org/x?sign=hidden"]'):
+        with pytest.raises(kling.BadReplyError, match=r"x\?\[\.\.\.\]") as caught:
+            parse_callback({}, content, None)
+        assert "hidden" not in str(caught.value)
+        assert caught.value.__context__ is None
 
 
 def test_a_refused_video_is_not_a_matter_of_points(service: Service, client: KlingClient) -> None:

@@ -114,6 +114,11 @@ def find_auth(
             advice="give KlingClient an API key, or an access and a secret key, not both",
         )
     for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise AuthenticationError(
+                f"{name} must be a text, got {type(value).__name__}",
+                advice="give KlingClient the key itself",
+            )
         if value and (not value.isascii() or not value.isprintable() or " " in value):
             raise AuthenticationError(
                 f"{name} has a space or a character that keys do not have",

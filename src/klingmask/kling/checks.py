@@ -24,6 +24,7 @@ EditMode: TypeAlias = Literal["addition", "swap", "removal"]
 Mode: TypeAlias = Literal["std", "pro"]
 Duration: TypeAlias = Literal["5", "10", 5, 10]
 
+_Any = TypeVar("_Any")
 _Text = TypeVar("_Text", bound=str)
 
 MAX_FRAMES = 10
@@ -69,19 +70,19 @@ class Point(NamedTuple):
 PointLike: TypeAlias = Point | tuple[float, float]
 
 
-def points_of(points: Sequence[PointLike]) -> list[Point]:
+def points_of(points: Iterable[PointLike]) -> list[Point]:
     """Return 1 to 10 points with finite coordinates in [0, 1]."""
-    if isinstance(points, Point) or not 1 <= len(points) <= MAX_POINTS:
-        count = "a single Point" if isinstance(points, Point) else f"{len(points)}"
-        raise InvalidRequestError(f"a frame takes a list of 1 to {MAX_POINTS} points, got {count}")
+    points = _listed(points, f"a frame takes a list of 1 to {MAX_POINTS} points")
+    if not 1 <= len(points) <= MAX_POINTS:
+        raise InvalidRequestError(f"a frame takes 1 to {MAX_POINTS} points, got {len(points)}")
     checked = []
     for point in points:
         try:
             if isinstance(point, str):
                 raise TypeError
             x, y = (float(value) for value in point)
-        except (TypeError, ValueError):
-            raise InvalidRequestError(f"a point is (x, y), got {point!r}") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidRequestError(f"a point is (x, y), got {_shown(point)}") from None
         if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
             raise InvalidRequestError(
                 f"a point's x and y are shares from 0 to 1, got ({x}, {y}); "
@@ -108,6 +109,8 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
         raise InvalidRequestError("give exactly one of video_id and video_url")
     if not video_url:
         return {"video_id": identifier(video_id or "", "video_id")}
+    if not isinstance(video_url, str):
+        raise InvalidRequestError(f"video_url must be a text, got {type(video_url).__name__}")
     try:
         parts = urlsplit(video_url)
     except ValueError:
@@ -120,10 +123,46 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
 
 
 def identifier(value: str, name: str) -> str:
-    """Return a non-empty text."""
+    """Return a non-empty text that can be sent."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidRequestError(f"{name} must be a text that is not empty, got {value!r}")
+        raise InvalidRequestError(f"{name} must be a text that is not empty, got {_shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{name} has half of a character, got {_shown(value)}") from None
     return value
+
+
+def flag(value: bool, name: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} must be True or False, got {_shown(value)}")
+    return value
+
+
+def callback_url(url: str | None) -> str:
+    """Return a URL that the service can call, or nothing."""
+    if not url:
+        return ""
+    if not isinstance(url, str):
+        raise InvalidRequestError(f"callback_url must be a text, got {type(url).__name__}")
+    if not re.match(r"https?://[^/\s]", url):
+        raise InvalidRequestError(
+            f"callback_url must start with https:// or http://, got {shown_url(url)}"
+        )
+    return url
+
+
+def _listed(values: Iterable[_Any], wanted: str) -> list[_Any]:
+    if isinstance(values, Point) or not isinstance(values, Iterable):
+        raise InvalidRequestError(f"{wanted}, got a single {type(values).__name__}")
+    return list(values)
+
+
+def _shown(value: object) -> str:
+    """What a value is, with an end."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def one_of(value: str, allowed: Iterable[_Text], name: str) -> _Text:
@@ -132,14 +171,14 @@ def one_of(value: str, allowed: Iterable[_Text], name: str) -> _Text:
     for one in allowed:
         if value == one:
             return one
-    raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {_shown(value)}")
 
 
 def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
     """Check lengths, and the references that the mode needs."""
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
         if not isinstance(text, str):
-            raise InvalidRequestError(f"{name} must be a text, got {text!r}")
+            raise InvalidRequestError(f"{name} must be a text, got {_shown(text)}")
         if len(text) > MAX_PROMPT:
             raise InvalidRequestError(
                 f"{name} must not exceed {MAX_PROMPT} characters, got {len(text)}"
@@ -161,10 +200,11 @@ def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
             )
 
 
-def images(sources: Sequence[ImageSource], edit_mode: str) -> list[dict[str, str]]:
+def images(sources: Iterable[ImageSource], edit_mode: str) -> list[dict[str, str]]:
     """Return the image_list of a request: as many as the mode takes, each within limits."""
     if isinstance(sources, (str, bytes, PathLike)):
         sources = [sources]
+    sources = _listed(sources, "images must be a list")
     least, most = IMAGES[edit_mode]
     if not least <= len(sources) <= most:
         wanted = f"{least}" if least == most else f"{least} to {most}"
@@ -178,11 +218,17 @@ def _image(source: ImageSource, name: str) -> str:
         path = Path(fspath(source))
         if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
             raise InvalidRequestError(f"{name}: must be .jpg, .jpeg or .png, got {path.name}")
-        return _encoded(path.read_bytes(), name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise InvalidRequestError(f"{name}: {path} cannot be read: {reason}") from None
+        return _encoded(content, name)
     if isinstance(source, bytes):
         return _encoded(source, name)
     if not isinstance(source, str):
-        raise InvalidRequestError(f"{name}: a URL, base64, bytes or a Path, got {source!r}")
+        kind = type(source).__name__
+        raise InvalidRequestError(f"{name}: a URL, base64, bytes or a Path, got {kind}")
     if source.startswith("data:"):
         raise InvalidRequestError(f"{name}: send raw base64, without the data: prefix")
     if re.match(r"https?://", source):

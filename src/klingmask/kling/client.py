@@ -9,6 +9,7 @@ Source: the Multi-Elements page of Kling's API reference.
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -154,14 +155,14 @@ class KlingClient:
         again: Callable[[BaseException], bool] = undone,
     ) -> SelectionReply:
         """Add or delete points; `again` says after which errors they are sent again."""
+        index = checks.frame_index(frame_index)
         body = {
             "session_id": checks.identifier(session_id, "session_id"),
-            "frame_index": checks.frame_index(frame_index),
+            "frame_index": index,
             "points": [{"x": x, "y": y} for x, y in checks.points_of(points)],
         }
-        return self._transport.call(
-            "POST", f"{PATH}/{endpoint}", SelectionReply.parse, body=body, again=again
-        )
+        parse = partial(SelectionReply.parse, asked=index)
+        return self._transport.call("POST", f"{PATH}/{endpoint}", parse, body=body, again=again)
 
     def clear_selection(self, session_id: str) -> Reply:
         """Take all points of a session away."""
@@ -246,13 +247,13 @@ class KlingClient:
             "negative_prompt": negative_prompt,
             "mode": checks.one_of(mode, checks.MODES, "mode"),
             "duration": checks.duration(duration, None),
-            "callback_url": callback_url or "",
+            "callback_url": checks.callback_url(callback_url),
             "external_task_id": f"klingmask-{uuid.uuid4().hex}"
             if external_task_id is None
             else checks.task_id(None, external_task_id),
         }
         if watermark is not None:
-            body["watermark_info"] = {"enabled": watermark}
+            body["watermark_info"] = {"enabled": checks.flag(watermark, "watermark")}
         return create_once(
             self._transport, body, own_id=external_task_id is None, settle=self._settle
         )

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from klingmask import Mask, MaskArray, RLEError
 from klingmask.kling.errors import BadReplyError, RejectedSelectionError
+from klingmask.kling.urls import without_queries
 from klingmask.typing import BBox
 
 __all__ = [
@@ -34,11 +35,14 @@ _STATUS = {"succeeded": "succeed"}  # the word of the platform's newer replies
 
 
 def described(value: object) -> str:
+    """What kind of value it is; no text of it, which may be a signed URL."""
     if isinstance(value, Mapping):
-        keys = ", ".join(map(str, list(value)[:12]))
+        keys = ", ".join(without_queries(str(key)[:40]) for key in list(value)[:12])
         return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, str):
         return f"a text of {len(value)} characters"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
     return f"{value!r}"[:60]
 
 
@@ -160,7 +164,7 @@ class SelectedObject:
             return self.png_mask
         with suppress(BadReplyError):
             own = _png_size(self._png())
-            if own is not None and list(own[::-1]) == list(rle.get("size") or ()):
+            if own is not None and list(own[::-1]) == rle.get("size"):
                 rle = {**rle, "size": list(own)}
         try:
             return Mask.from_rle(rle)
@@ -225,14 +229,17 @@ class SelectionReply(Reply):
     objects: tuple[SelectedObject, ...]
 
     @classmethod
-    def parse(cls, envelope: Mapping[str, Any]) -> Self:
-        """Read the reply of add-selection or delete-selection."""
+    def parse(cls, envelope: Mapping[str, Any], asked: int | None = None) -> Self:
+        """Read the reply of add-selection or delete-selection, about the frame asked for."""
         data = _accepted(envelope)
         result: Mapping[str, Any] = _get(data, "res", dict, {})
+        index = _get(result, "frame_index", int, asked or 0)
+        if asked is not None and index != asked:
+            raise BadReplyError(f"the reply is about frame {index}, the request about {asked}")
         listed: list[Any] = _get(result, "rle_mask_list", list, [])
         return cls(
             session_id=_get(data, "session_id", str, ""),
-            frame_index=_get(result, "frame_index", int, 0),
+            frame_index=index,
             objects=selected(listed),
             **cls._common(data, envelope.get("request_id")),
         )
@@ -293,7 +300,7 @@ class TaskVideo:
     """In seconds, as text."""
     session_id: str | None
     url: str = field(repr=False)
-    """Where it is, for 30 days."""
+    """Where it is, for 30 days; empty if the service does not say."""
     watermark_url: str | None = field(repr=False)
 
     @classmethod
@@ -305,7 +312,7 @@ class TaskVideo:
             id=_get(data, "id", str, "?"),
             duration=str(data.get("duration", "")),
             session_id=_get(data, "session_id", str, "") or None,
-            url=_get(data, "url", str),
+            url=_get(data, "url", str, ""),
             watermark_url=_get(data, "watermark_url", str, "") or None,
         )
 
@@ -318,7 +325,7 @@ class Task(Reply):
     task_status: str
     """submitted, processing, succeed or failed."""
     task_status_msg: str
-    """Why it failed."""
+    """Why it failed, without the queries of URLs."""
     external_task_id: str | None
     videos: tuple[TaskVideo, ...]
     created_at: datetime | None
@@ -344,7 +351,7 @@ class Task(Reply):
         return cls(
             task_id=_get(data, "task_id", str),
             task_status=_STATUS.get(status := _get(data, "task_status", str), status),
-            task_status_msg=_get(data, "task_status_msg", str, ""),
+            task_status_msg=without_queries(_get(data, "task_status_msg", str, "")),
             external_task_id=_get(info, "external_task_id", str, "") or None,
             videos=tuple(TaskVideo.parse(video) for video in videos),
             created_at=_moment(data.get("created_at")),
@@ -360,9 +367,9 @@ class Task(Reply):
 
 def _moment(milliseconds: object) -> datetime | None:
     """Unix milliseconds as a time, if it is one."""
-    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float, str)):
         return None
     try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return datetime.fromtimestamp(float(milliseconds) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None

@@ -392,6 +392,7 @@ class EditTask:
         self.client = client
         self.task = task
         """As it stood when the service was last asked."""
+        self._known = False  # whether the service has answered a query about it
 
     def __repr__(self) -> str:
         return f"EditTask({self.task.task_id!r}, {self.task.task_status!r})"
@@ -399,10 +400,14 @@ class EditTask:
     def refresh(self) -> Task:
         """Ask the service how the task stands."""
         self.task = self.client.get_task(self.task.task_id)
+        self._known = True
         return self.task
 
     def wait(self, *, timeout: float = 1800.0, progress: bool = False) -> "EditTask":
         """Wait until the task has ended.
+
+        One that was just made may not be known at once everywhere in the service:
+        that it does not exist is believed after the client's `settle` seconds.
 
         Parameters
         ----------
@@ -419,6 +424,7 @@ class EditTask:
             If it has not ended in time. It goes on; `wait` can be called again.
         """
         until = time.monotonic() + checks.seconds(timeout, "timeout")
+        settled = time.monotonic() + self.client._settle
         last = until - min(1.0, timeout / 4)  # when to ask for the last time; that takes a while
         with tqdm(bar_format="{desc} {elapsed}", disable=not progress) as bar:
             for pause in _growing(1.0, 15.0):
@@ -427,7 +433,7 @@ class EditTask:
                     break
                 time.sleep(max(0.0, min(pause, last - time.monotonic())))
                 late = time.monotonic() >= last
-                if not self._asked(until) or (late and not self.task.ended):
+                if not self._asked(until, settled) or (late and not self.task.ended):
                     raise RequestTimeoutError(
                         f"task {self.task.task_id} is still {self.task.task_status} after "
                         f"{timeout:g} s",
@@ -441,17 +447,20 @@ class EditTask:
             )
         return self
 
-    def _asked(self, until: float) -> bool:
-        """Ask how the task stands; False if that time of the clock comes before an answer."""
+    def _asked(self, until: float, settled: float) -> bool:
+        """Ask how the task stands; False if the time `until` comes before an answer."""
         transport, left = self.client._transport, until - time.monotonic()
         try:
             self.task = transport.call(
                 "GET", task_path(self.task.task_id), Task.parse, deadline=until
             )
         except KlingError as error:
+            if error.code == ABSENT and not self._known and time.monotonic() < settled:
+                return True
             if not error.passing or left > transport.patience.retry_for:
                 raise
             return False
+        self._known = True
         return True
 
     @property
@@ -485,7 +494,8 @@ class EditTask:
         """
         url = self.video.watermark_url if watermarked else self.video.url
         if not url:
-            raise BadReplyError(f"task {self.task.task_id} has no watermarked video")
+            kind = "watermarked video" if watermarked else "URL for its video"
+            raise BadReplyError(f"task {self.task.task_id} has no {kind}")
         return download(url, path, progress=progress, patience=self.client._transport.patience)
 
 

@@ -39,7 +39,10 @@ def read_tracking(content: bytes) -> dict[int, dict[ObjectId, Mask]]:
         If it is none of the shapes; the message says what was found.
     """
     document = _parse(content)
-    frames = _frames(document)
+    try:
+        frames = _frames(document)
+    except RecursionError:
+        raise BadReplyError("the tracking file is nested too deeply") from None
     if frames is None:
         raise BadReplyError(
             "the tracking file has no masks: expected a list of frames with an "

@@ -14,6 +14,8 @@ def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError)
     Also what two readers of URLs may take for two different hosts: a backslash
     or a space in it, a user name before it.
     """
+    if not isinstance(url, str):
+        raise kind(f"{what} must be a text, got {type(url).__name__}")
     parts = _split(url)
     if parts is None:
         raise kind(f"{what} must be a URL; this one cannot be read")

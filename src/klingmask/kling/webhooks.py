@@ -15,6 +15,7 @@ from typing import Any
 
 from klingmask.kling.errors import AuthenticationError, BadReplyError
 from klingmask.kling.models import Task
+from klingmask.kling.urls import without_queries
 
 __all__ = ["parse_callback"]
 
@@ -49,6 +50,8 @@ def parse_callback(
 
     Raises
     ------
+    TypeError
+        If an argument is of another type, as headers of bytes are.
     AuthenticationError
         If no signature fits, or the time is more than 5 minutes from now.
     BadReplyError
@@ -57,15 +60,37 @@ def parse_callback(
     if not isinstance(body, bytes):
         raise TypeError(f"body must be the bytes as they came, got {type(body).__name__}")
     if secret is not None:
-        secrets = [secret] if isinstance(secret, str) else list(secret)
-        _verify({key.lower(): value for key, value in headers.items()}, body, secrets, now)
+        _verify(_texts(headers), body, _secrets(secret), now)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise BadReplyError(f"the callback is not JSON: {body[:80]!r}") from None
+        document = None
     if not isinstance(document, Mapping):
-        raise BadReplyError(f"the callback is no object: {body[:80]!r}")
+        start = without_queries(body[:80].decode(errors="replace"))
+        raise BadReplyError(f"the callback is no object of JSON: {start!r}")
     return Task.read(document if "task_id" in document else _older(document))
+
+
+def _texts(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"headers must be a mapping, got {type(headers).__name__}")
+    for pair in headers.items():
+        if not all(isinstance(text, str) for text in pair):
+            kinds = " to ".join(type(text).__name__ for text in pair)
+            raise TypeError(f"headers must map str to str, got {kinds}")
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _secrets(secret: str | Iterable[str]) -> list[str]:
+    secrets: list[Any]
+    if isinstance(secret, (str, bytes)) or not isinstance(secret, Iterable):
+        secrets = [secret]
+    else:
+        secrets = list(secret)
+    for one in secrets:
+        if not isinstance(one, str):
+            raise TypeError(f"a webhook secret must be a str, got {type(one).__name__}")
+    return secrets
 
 
 def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: float | None) -> None:
