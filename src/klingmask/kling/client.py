@@ -197,7 +197,9 @@ class KlingClient:
 
         The request always has an external_task_id. If it is not known whether the
         service received it (no reply, or a 5xx), the task is looked for under that
-        id for a while before the request is sent again, under the same id.
+        id for a while before the request is sent again, under the same id. So a second
+        task takes a service that both says for all of `settle` seconds that there is
+        none of that id, though there is, and then accepts the id again.
 
         Parameters
         ----------
