@@ -309,3 +309,32 @@ def test_a_redirect_to_a_host_that_cannot_be() -> None:
     ):
         download.fetch(f"{url}/a.json")
     assert "hidden" not in str(caught.value)
+
+
+def test_a_connection_is_used_again(make: Callable[..., KlingClient]) -> None:
+    """Also by what comes after a reply that nearly came too late."""
+    reply = OK + b'Content-Length: 23\r\n\r\n{"code": 0, "data": []}'
+    connections = 0
+
+    def answer(connection: socket.socket) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(4):
+            connection.sendall(reply[:-1])
+            time.sleep(0.25)
+            connection.sendall(reply[-1:])
+            connection.recv(1 << 16)
+
+    with answering(answer) as url, make(base_url=url, timeout=(1.0, 1.0)) as client:
+        for _ in range(4):
+            assert client.list_tasks() == []
+    assert connections == 1
+
+
+def test_headers_that_are_none_put_no_signature_into_a_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with answering(says(OK + b"no header\r\nContent-Length: 3\r\n\r\nabc")) as url:
+        assert download.fetch(f"{url}/a.json?sign=hidden") == b"abc"
+    assert "Failed to parse headers" in caplog.text
+    assert "hidden" not in caplog.text

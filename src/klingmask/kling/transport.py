@@ -160,7 +160,7 @@ def _cut_queries(record: logging.LogRecord) -> bool:
     return True
 
 
-for _name in ("connectionpool", "util.retry"):
+for _name in ("connection", "connectionpool", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(_cut_queries)
 
 
