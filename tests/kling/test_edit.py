@@ -835,3 +835,25 @@ WRONG: list[tuple[Any, Any]] = [
 def test_arguments_of_other_types_are_named(headers: Any, secret: Any) -> None:
     with pytest.raises(TypeError, match=r"^(headers|a webhook secret) must"):
         parse_callback(headers, b"{}", secret, now=1.0)
+
+
+def test_another_task_is_not_taken_for_one_s_own(service: Service, client: KlingClient) -> None:
+    other = {"task_id": "o", "task_status": "succeed", "task_info": {"external_task_id": "e"}}
+    body = Fault(200, body=json.dumps({"code": 0, "data": other}).encode())
+    service.create({"external_task_id": "mine"})
+    task = client.task("task-1")
+    service.faults["*"] += [body] * 4
+    for ask in (
+        task.wait,
+        task.refresh,
+        lambda: client.get_task("x"),
+        lambda: client.get_task(external_task_id="x"),
+    ):
+        with pytest.raises(kling.BadReplyError, match="the task o came instead"):
+            ask()
+    service.faults["*"] += [body] * 3
+    assert client.get_task("o").task_id == client.get_task("e").task_id == "o"
+    assert client.get_task(external_task_id="e").task_id == "o"
+    other["task_info"] = {}
+    service.faults["*"].append(Fault(200, body=json.dumps({"code": 0, "data": other}).encode()))
+    assert client.get_task(external_task_id="x").task_id == "o"

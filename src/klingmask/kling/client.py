@@ -263,7 +263,8 @@ class KlingClient:
     def get_task(self, task_id: str | None = None, *, external_task_id: str | None = None) -> Task:
         """Ask how a task stands, by either of its ids."""
         path = task_path(checks.task_id(task_id, external_task_id))
-        return self._transport.call("GET", path, Task.parse)
+        parse = partial(Task.parse, task_id=task_id, external=external_task_id)
+        return self._transport.call("GET", path, parse)
 
     def list_tasks(self, page_num: int = 1, page_size: int = 30) -> list[Task]:
         """Get a page of the account's tasks.

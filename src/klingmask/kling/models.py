@@ -332,9 +332,17 @@ class Task(Reply):
     updated_at: datetime | None
 
     @classmethod
-    def parse(cls, envelope: Mapping[str, Any]) -> Self:
-        """Read the reply of create or get."""
-        return cls.read(_get(envelope, "data", dict), envelope.get("request_id"))
+    def parse(
+        cls, envelope: Mapping[str, Any], task_id: str | None = None, external: str | None = None
+    ) -> Self:
+        """Read the reply of create or get, about the task asked for by either of its ids."""
+        task = cls.read(_get(envelope, "data", dict), envelope.get("request_id"))
+        own = (task.task_id, task.external_task_id)
+        unnamed = external is not None and task.external_task_id is None
+        asked = external if task_id is None else task_id
+        if asked is not None and asked not in own and not unnamed:
+            raise BadReplyError(f"the task {task.task_id} came instead of {asked}")
+        return task
 
     @classmethod
     def parse_list(cls, envelope: Mapping[str, Any]) -> list[Self]:

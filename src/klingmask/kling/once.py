@@ -10,15 +10,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from klingmask.kling.errors import (
-    BadReplyError,
-    KlingError,
-    NotFoundError,
-    UnknownOutcomeError,
-)
+from klingmask.kling.errors import KlingError, NotFoundError, UnknownOutcomeError
 from klingmask.kling.models import Task
 from klingmask.kling.transport import ABSENT, Transport
 
@@ -111,10 +107,9 @@ def _look_up(transport: Transport, external: str, settle: float) -> Task | None:
     while True:
         failure: KlingError | None = None
         try:
-            task = transport.call("GET", task_path(external), Task.parse)
-            if task.external_task_id in (external, None):
-                return replace(task, external_task_id=external)
-            failure = BadReplyError(f"the task {task.external_task_id!r} came instead")
+            parse = partial(Task.parse, external=external)
+            task = transport.call("GET", task_path(external), parse)
+            return replace(task, external_task_id=external)
         except NotFoundError as error:
             if error.code != ABSENT:  # a gateway's own 404, say: only the service knows
                 failure = error

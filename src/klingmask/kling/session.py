@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -451,9 +452,8 @@ class EditTask:
         """Ask how the task stands; False if the time `until` comes before an answer."""
         transport, left = self.client._transport, until - time.monotonic()
         try:
-            self.task = transport.call(
-                "GET", task_path(self.task.task_id), Task.parse, deadline=until
-            )
+            parse = partial(Task.parse, task_id=self.task.task_id)
+            self.task = transport.call("GET", task_path(self.task.task_id), parse, deadline=until)
         except KlingError as error:
             if error.code == ABSENT and not self._known and time.monotonic() < settled:
                 return True
