@@ -309,6 +309,16 @@ def test_what_is_no_decision_is_looked_into(
     assert service.created == [task.external_task_id]
 
 
+def test_a_reply_about_another_task_is_no_answer(service: Service, client: KlingClient) -> None:
+    body = (
+        b'{"code": 0, "data": {"task_id": "t", "task_status": "submitted", '
+        b'"task_info": {"external_task_id": "of another"}}}'
+    )
+    service.faults["POST /"].append(Fault(200, body=body, works=True))
+    task = client.create_task("s", "removal", REMOVAL)
+    assert (task.task_id, [task.external_task_id]) == ("task-1", service.created)
+
+
 @pytest.mark.parametrize("refusal", [Fault(400, 1201), Fault(429, 1102)], ids=str)
 def test_a_task_is_waited_for_after_a_refusal_that_it_may_have_caused(
     service: Service, make: Callable[..., KlingClient], refusal: Fault

@@ -56,6 +56,7 @@ def create_once(
         Whichever it is, it has the external_task_id.
     """
     external = body["external_task_id"]
+    parse = partial(Task.parse, external=external)
     doubtful = False  # whether a request may have made the task
 
     def attempt() -> Task:
@@ -64,8 +65,8 @@ def create_once(
             return found
         try:
             log.info("create_task %s", external)
-            task = transport.once("POST", PATH, Task.parse, body=body)
-            return replace(task, external_task_id=task.external_task_id or external)
+            task = transport.once("POST", PATH, parse, body=body)
+            return replace(task, external_task_id=external)
         except KlingError as error:
             open_ = error.outcome not in ("unsent", "refused")
             taken = own_id and error.code == BAD_VALUE  # perhaps of the id: of whose task?
@@ -103,11 +104,11 @@ def _where(external: str) -> str:
 
 def _look_up(transport: Transport, external: str, settle: float) -> Task | None:
     """The task of that id, if it turns up within `settle` seconds; None if there is none."""
+    parse = partial(Task.parse, external=external)
     until, pause = time.monotonic() + settle, 0.25
     while True:
         failure: KlingError | None = None
         try:
-            parse = partial(Task.parse, external=external)
             task = transport.call("GET", task_path(external), parse)
             return replace(task, external_task_id=external)
         except NotFoundError as error:
