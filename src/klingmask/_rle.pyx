@@ -15,9 +15,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
-from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -346,11 +344,6 @@ cdef object _run_lengths(object counts):
 
 cdef object _entry(object rle, str key):
     """What a mapping has under the key."""
-    cdef PyObject *found
-    if type(rle) is dict:  # by far the most common
-        found = PyDict_GetItemWithError(rle, key)
-        if found is not NULL:
-            return <object>found
     try:
         return rle[key]
     except KeyError:

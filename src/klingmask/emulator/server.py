@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ class Emulator:
             self.service.edits.hold(False)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler, ABC):
     protocol_version = "HTTP/1.1"
     timeout = 60
     service: Service
@@ -201,11 +202,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.request_version = self.protocol_version  # perhaps not even that could be read
         self._unreadable(code, message or explain or "")
 
+    @abstractmethod
     def _unknown_method(self) -> None:
-        raise NotImplementedError
+        """Answer a method that there is none of here."""
 
+    @abstractmethod
     def _unreadable(self, status: int, message: str) -> None:
-        raise NotImplementedError
+        """Answer what is no HTTP, or too much of it."""
 
     def _fault(self, *endpoints: str) -> Fault:
         """What is planned for this request."""
