@@ -69,6 +69,11 @@ static inline uint64_t km_range(unsigned from, unsigned to)
     return (~UINT64_C(0) >> (KM_WORD - (to - from))) << from;
 }
 
+static inline void km_set_four(uint64_t *words)
+{
+    words[0] = words[1] = words[2] = words[3] = ~UINT64_C(0);
+}
+
 /* Sets the bits from..to - 1 of a string; from < to. */
 static inline void km_set_range(uint64_t *words, uint64_t from, uint64_t to)
 {
@@ -79,16 +84,16 @@ static inline void km_set_range(uint64_t *words, uint64_t from, uint64_t to)
         return;
     }
     words[first] |= km_range(low, KM_WORD);
-    /* In fours: one by one, compilers would call memset for the few there are. */
-    size_t i = first + 1;
-    for (; i + 4 <= last; i += 4)
-        words[i] = words[i + 1] = words[i + 2] = words[i + 3] = ~UINT64_C(0);
-    if ((last - i) & 2) {
-        words[i] = words[i + 1] = ~UINT64_C(0);
-        i += 2;
+    /* Words between are set twice where that saves asking how many are left, which is
+     * anybody's guess. (And one by one, compilers would call memset for the few there are.) */
+    size_t between = last - first - 1;
+    if (between >= 4) {
+        for (size_t i = first + 1; i + 4 < last; i += 4)
+            km_set_four(words + i);
+        km_set_four(words + last - 4);
+    } else if (between > 0) {
+        words[first + 1] = words[first + 1 + between / 2] = words[last - 1] = ~UINT64_C(0);
     }
-    if ((last - i) & 1)
-        words[i] = ~UINT64_C(0);
     words[last] |= km_range(0, high);
 }
 
