@@ -54,6 +54,15 @@ def test_iou_agrees_with_pycocotools(stack: Array, data: st.DataObject) -> None:
         np.testing.assert_array_equal(table[:, 0], km.iou(a, b[0]))
 
 
+def test_iou_of_wide_images_goes_by_their_runs() -> None:
+    """Where it went by the columns, this took a minute."""
+    width = 2**32 - 20
+    whole = km.Mask.from_rle({"size": [1, width], "counts": [0, width]})
+    inner = km.Mask.from_rle({"size": [1, width], "counts": [1, width - 2, 1]})
+    np.testing.assert_array_equal(km.iou([whole] * 100, [whole] * 100), np.ones((100, 100)))
+    assert km.iou([whole] * 100, [inner] * 100)[50, 50] == (width - 2) / width
+
+
 @given(st.lists(arrays(), max_size=8), st.data())
 def test_indexing_is_that_of_numpy(drawn: list[Array], data: st.DataObject) -> None:
     masks = km.MaskArray.from_rles(km.Mask.from_numpy(array) for array in drawn)

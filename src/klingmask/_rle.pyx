@@ -111,8 +111,6 @@ cdef extern from "klingmask.h" nogil:
     size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
                           km_shape *shapes)
     void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
-
-
     void km_centroid(const km_mask *mask, double *x, double *y)
     size_t km_shift_capacity(const km_mask *mask)
     size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
@@ -1563,6 +1561,8 @@ cdef class MaskArray:
         """
         cdef MaskArray others = _as_array(other)
         if threads != 1 and self.n:
+            _check_threads(threads)
+            threads = min(threads, max(1, self.n // 16))  # each prepares all of the others
             rows = _in_threads(lambda part: self[part].iou(others), self.n, threads)
             return np.concatenate(rows)
         cdef km_mask[2] firsts

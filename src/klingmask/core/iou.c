@@ -73,10 +73,12 @@ static void measure_tiers(km_shape *shape)
             tiers[n++].left = pixel.column / KM_GRID * KM_GRID;
         tiers[tier].right = pixel.column + 1;
         pixel.row += mask->runs[i];
-        while (pixel.row > mask->height) { /* on into the next column, from its top */
-            pixel.row -= mask->height;
+        if (pixel.row > mask->height) { /* on into other columns, from their top */
+            uint64_t columns = (pixel.row - 1) / mask->height;
+            pixel.row -= columns * mask->height;
+            pixel.column += (uint32_t)columns;
             tier = 0;
-            tiers[0].right = ++pixel.column + 1;
+            tiers[0].right = pixel.column + 1;
         }
         column = pixel.column;
     }
@@ -205,7 +207,7 @@ static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
 /* ---- the best of them ---- */
 
 /* Runs do for masks that meet fewer others. */
-enum { FEW = 4 };
+enum { FEW = 3 };
 
 /* A form takes no more memory than a multiple of the mask's runs. */
 static bool is_worth(uint64_t words, const km_shape *shape)
@@ -254,7 +256,8 @@ size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b
             shapes[i].wants_bits = false;
         else
             shapes[i].n_tiers = 0;
-    return KM_BLOCK - 1 /* to align the first */ + (choose_tiers ? words_tiers : words_bits);
+    size_t words = choose_tiers ? words_tiers : words_bits;
+    return words ? KM_BLOCK - 1 /* to align the first */ + words : 0;
 }
 
 static uint64_t intersection(const km_shape *a, const km_shape *b)

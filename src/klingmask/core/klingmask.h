@@ -108,7 +108,7 @@ size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
 void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch);
 
-/* Whether the foreground spans less than half of the columns: then a cleared
+/* Whether the foreground spans at most half of the columns: then a cleared
  * image saves most of the work. */
 bool km_is_narrow(const km_mask *mask);
 

@@ -59,7 +59,7 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
  * on is asked for now. Processors do so of their own accord, but not over the end of a page. */
 enum { AHEAD = 4096 };
 #if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch(address)
+#define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
 #else
 #define PREFETCH(address) ((void)0)
 #endif
@@ -79,7 +79,7 @@ enum { AHEAD = 4096 };
                 size_t n = 0;                                                                      \
                 if (left >= GROUP_WORDS * KM_WORD) {                                               \
                     for (; n < GROUP_WORDS; n++) {                                                 \
-                        PREFETCH(row + (i + n) * KM_WORD + AHEAD);                                 \
+                        PREFETCH(row + (i + n) * KM_WORD);                                         \
                         words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
                         changed |= words[n] ^ colours[i + n];                                      \
                     }                                                                              \
@@ -118,7 +118,7 @@ enum { AHEAD = 4096 };
         for (; (i + GROUP_WORDS) * KM_WORD <= n; i += GROUP_WORDS) {                               \
             uint64_t words[GROUP_WORDS], any = 0, all = ~UINT64_C(0);                              \
             for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
-                PREFETCH(pixels + (i + j) * KM_WORD + AHEAD);                                      \
+                PREFETCH(pixels + (i + j) * KM_WORD);                                              \
                 words[j] = pack_##level(pixels + (i + j) * KM_WORD, KM_WORD);                      \
                 any |= words[j];                                                                   \
                 all &= words[j];                                                                   \
@@ -311,23 +311,9 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
      NULL,         write_codes_scalar,  blend_scalar,                                              \
      stamp_scalar, count_shared_scalar, overlap_scalar}
 
-enum { LARGEST_RUN = 1 << 30 }; /* that the vector variants read and write */
-
-/* Division of numbers below 2**31 by a height: number * factor >> shift. The factor is
- * 2**shift / height, rounded up; as shift = 31 + log2 of the height, also rounded up, it
- * has 32 bits, and what the rounding adds to a quotient is less than 1 / height. */
-typedef struct {
-    uint64_t factor;
-    int shift;
-} divisor;
-
-static inline divisor divisor_of(uint32_t height)
-{
-    int shift = 31 + (height > 1 ? (int)km_bit_length(height - 1) : 0);
-    return (divisor){((UINT64_C(1) << shift) - 1) / height + 1, shift};
-}
-
 #if X86
+
+enum { LARGEST_RUN = 1 << 30 }; /* that vectors read */
 
 /* ---- AVX2: also BMI, POPCNT, as every processor with AVX2 has ---- */
 
@@ -446,10 +432,6 @@ AVX2 static void sum_up_avx2(const int16_t *differences, size_t n, uint32_t *run
     *sum = _mm256_add_epi64(*sum, odd_sum);
 }
 
-/* The text is taken 32 characters at a time, wherever codes start and end: a code is
- * read at its last character, from that and up to two before it. What comes out is
- * closed up and summed up a block at a time. What is wrong is gathered and judged at the
- * end: until then it does no harm. */
 /* A constant that the compiler does not know, so that it does not make it anew each time. */
 AVX2 static inline __m256i held_avx2(char byte)
 {
@@ -458,6 +440,10 @@ AVX2 static inline __m256i held_avx2(char byte)
     return bytes;
 }
 
+/* The text is taken 32 characters at a time, wherever codes start and end: a code is
+ * read at its last character, from that and up to two before it. What comes out is
+ * closed up and summed up a block at a time. What is wrong is gathered and judged at the
+ * end: until then it does no harm. */
 AVX2 static void read_codes_avx2(km_codes *codes)
 {
     enum { STEP = 32, BLOCK = 512 };
@@ -545,8 +531,8 @@ AVX2 static void read_codes_avx2(km_codes *codes)
     uint64_t sums[4];
     _mm256_storeu_si256((__m256i *)sums, sum);
     __m256i beyond = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
-    __m256i too_large = _mm256_max_epu32(largest, _mm256_set1_epi32(LARGEST_RUN));
-    too_large = _mm256_xor_si256(too_large, _mm256_set1_epi32(LARGEST_RUN));
+    __m256i too_large = _mm256_max_epu32(largest, _mm256_set1_epi32(LARGEST_RUN - 1));
+    too_large = _mm256_xor_si256(too_large, _mm256_set1_epi32(LARGEST_RUN - 1));
     __m256i wrong = _mm256_or_si256(_mm256_or_si256(beyond, idle), too_large);
     codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
     codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || !_mm256_testz_si256(wrong, wrong);
@@ -799,7 +785,7 @@ AVX512 static inline void expand_some_avx512(uint64_t word, size_t n, uint8_t va
 
 PAINT(avx512, AVX512)
 
-/* As runs8_avx2, for 16. */
+/* Of 16 differences, a running sum over every other lane. */
 AVX512 static inline __m512i running_pairs_avx512(__m256i differences)
 {
     const __m512i zero = _mm512_setzero_si512();
@@ -815,8 +801,8 @@ AVX512 static inline __m512i sum_pairs_avx512(__m512i sum, __m512i x)
     return _mm512_add_epi64(sum, _mm512_add_epi64(even, _mm512_srli_epi64(x, 32)));
 }
 
-/* As read_codes_avx2, 32 characters at a time. What is wrong is gathered and judged
- * at the end: until then it does no harm. */
+/* As read_codes_avx2, but each step is summed up at once, and where it has fewer than two
+ * codes, the plain way goes on. */
 AVX512 static void read_codes_avx512(km_codes *codes)
 {
     enum { STEP = 32 };
@@ -962,6 +948,20 @@ AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t valu
     }
 }
 
+/* Division of numbers below 2**31 by a height: number * factor >> shift. The factor is
+ * 2**shift / height, rounded up; as shift = 31 + log2 of the height, also rounded up, it
+ * has 32 bits, and what the rounding adds to a quotient is less than 1 / height. */
+typedef struct {
+    uint64_t factor;
+    int shift;
+} divisor;
+
+static inline divisor divisor_of(uint32_t height)
+{
+    int shift = 31 + (height > 1 ? (int)km_bit_length(height - 1) : 0);
+    return (divisor){((UINT64_C(1) << shift) - 1) / height + 1, shift};
+}
+
 AVX512 static void rows_of_avx512(km_rows *rows)
 {
     enum { LANES = 8 };
@@ -990,8 +990,10 @@ AVX512 static void rows_of_avx512(km_rows *rows)
         if (_mm512_mask_cmpgt_epu64_mask(some, end, height))
             break;
     }
-    rows->top = (uint64_t)_mm512_reduce_min_epu64(top);
-    rows->bottom = (uint64_t)_mm512_reduce_max_epu64(bottom);
+    uint64_t first_row = (uint64_t)_mm512_reduce_min_epu64(top);
+    uint64_t end_row = (uint64_t)_mm512_reduce_max_epu64(bottom);
+    rows->top = first_row < rows->top ? first_row : rows->top;
+    rows->bottom = end_row > rows->bottom ? end_row : rows->bottom;
 }
 
 AVX512 static uint64_t count_shared_avx512(const km_block *block)

@@ -86,8 +86,8 @@ typedef struct {
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
 
     /* Reads codes of up to three characters that are differences to the run two
-     * before, a vector at a time. It stops before a longer code and before the
-     * last code or two. Sets `odd` if a character or a code is not well-formed,
+     * before, a vector at a time. It stops before a longer code and may stop
+     * before the last code or two. Sets `odd` if a character or a code is not well-formed,
      * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
     void (*read_codes)(km_codes *codes);
 
