@@ -63,7 +63,8 @@ $(VENV)/pip.stamp:
 	touch $@
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp $(BUILT)
-	$(RUN)/python -m pip install --quiet --editable ".[emulator]"
+	@echo "building klingmask and fetching what it stands on: a minute or two"
+	$(RUN)/python -m pip install --quiet --editable ".[all]"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/pip.stamp $(BUILT)

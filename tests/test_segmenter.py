@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,8 +12,13 @@ import numpy as np
 import pytest
 
 import klingmask as km
-from klingmask.emulator import segmenter
+from klingmask.emulator.regions import shrunk
+from klingmask.emulator.removal import Removal
+from klingmask.emulator.scene import Scene, scene_of
+from klingmask.emulator.segmenter import segment
+from klingmask.emulator.tracker import track
 from klingmask.video import frames
+from tests.clips import make_clip
 from tests.conftest import shared_file
 
 Picture = np.ndarray[Any, np.dtype[np.uint8]]
@@ -138,12 +145,12 @@ class Still(Clip):
 CLIPS = [Clip, Panned, Twins, Away, Nearing, Still]
 
 
-def selected(clip: Clip, scene: segmenter.Scene, index: int, n: int = 1) -> km.Mask:
+def selected(clip: Clip, scene: Scene, index: int, n: int = 1) -> km.Mask:
     """What one click in the middle of the thing selects, or several around it."""
     x, y, a, b = clip.thing_at(index)
     spots = [(0, 0), (0.5, 0.3), (-0.5, -0.3), (-0.5, 0.3), (0.5, -0.3)][:n]
     points = [((x + u * a) / SIZE[1], (y + v * b) / SIZE[0]) for u, v in spots]
-    return segmenter.segment(clip.frame(index), points, scene.moving(index)[0])
+    return segment(clip.frame(index), points, scene.moving(index)[0])
 
 
 def overlap(found: km.Mask, truth: km.Mask) -> float:
@@ -151,15 +158,15 @@ def overlap(found: km.Mask, truth: km.Mask) -> float:
 
 
 @pytest.fixture(scope="module", params=CLIPS, ids=lambda kind: kind.__name__)
-def followed(request: pytest.FixtureRequest) -> tuple[Clip, segmenter.Scene, list[km.Mask]]:
+def followed(request: pytest.FixtureRequest) -> tuple[Clip, Scene, list[km.Mask]]:
     """A clip, and where its thing was found after one click on frame 5."""
     clip = request.param()
-    scene = segmenter.Scene([clip.frame(index) for index in range(FRAMES)])
-    return clip, scene, segmenter.track(scene, {5: selected(clip, scene, 5)})
+    scene = Scene([clip.frame(index) for index in range(FRAMES)])
+    return clip, scene, track(scene, {5: selected(clip, scene, 5)})
 
 
 def test_one_click_selects_and_follows(
-    followed: tuple[Clip, segmenter.Scene, list[km.Mask]],
+    followed: tuple[Clip, Scene, list[km.Mask]],
 ) -> None:
     clip, _, masks = followed
     ious = [overlap(mask, clip.truth(index)) for index, mask in enumerate(masks)]
@@ -169,14 +176,14 @@ def test_one_click_selects_and_follows(
 
 
 def test_what_is_removed_is_as_if_it_had_never_been(
-    followed: tuple[Clip, segmenter.Scene, list[km.Mask]],
+    followed: tuple[Clip, Scene, list[km.Mask]],
 ) -> None:
     clip, scene, masks = followed
 
     def frames() -> Iterator[Picture]:
         return (clip.frame(index) for index in range(FRAMES))
 
-    removal = segmenter.Removal(frames, scene, masks)
+    removal = Removal(frames, scene, masks)
     off = []
     for index, picture in enumerate(frames()):
         before = picture.copy()
@@ -203,7 +210,7 @@ def test_each_click_is_in_the_selection(n: int) -> None:
     for _ in range(3):  # wherever they are: on the thing, on the ground, on the rim
         points = [tuple(rng.random(2)) for _ in range(n)]
         points[0] = (0.0, float(np.nextafter(1.0, 0)))
-        mask = segmenter.segment(picture, points)
+        mask = segment(picture, points)
         assert mask.size == SIZE
         assert all((int(x * SIZE[1]), int(y * SIZE[0])) in mask for x, y in points)
 
@@ -211,25 +218,25 @@ def test_each_click_is_in_the_selection(n: int) -> None:
 def test_a_still_picture_is_enough_to_select() -> None:
     clip = Clip()
     x, y, _, _ = clip.thing_at(5)
-    mask = segmenter.segment(clip.frame(5), [(x / SIZE[1], y / SIZE[0])])
+    mask = segment(clip.frame(5), [(x / SIZE[1], y / SIZE[0])])
     assert mask.iou(clip.truth(5)) > 0.6
 
 
 def test_nothing_is_found_where_nothing_is() -> None:
     clip = Away()
-    scene = segmenter.Scene([clip.frame(index) for index in range(FRAMES)])
+    scene = Scene([clip.frame(index) for index in range(FRAMES)])
     gone = [index for index in range(FRAMES) if not clip.truth(index)]
-    masks = segmenter.track(scene, {0: clip.truth(0)})
+    masks = track(scene, {0: clip.truth(0)})
     assert len(gone) > 8
     assert not any(masks[index] for index in gone)
-    assert all(not mask for mask in segmenter.track(scene, {0: km.Mask.zeros(SIZE)}))
+    assert all(not mask for mask in track(scene, {0: km.Mask.zeros(SIZE)}))
 
 
 def test_marks_are_kept_and_each_frame_follows_the_nearest() -> None:
     clip = Nearing()
-    scene = segmenter.Scene([clip.frame(index) for index in range(FRAMES)])
+    scene = Scene([clip.frame(index) for index in range(FRAMES)])
     marks = {index: clip.truth(index) for index in (3, 20, 38)}
-    masks = segmenter.track(scene, marks)
+    masks = track(scene, marks)
     assert all(masks[index] == mask for index, mask in marks.items())
     assert np.mean([masks[i].iou(clip.truth(i)) for i in range(FRAMES)]) > 0.75
 
@@ -238,7 +245,7 @@ def test_the_nearest_mark_is_followed() -> None:
     """On a plain ground nothing moves, so each frame has the mark that it got it from."""
     plain = [np.full((*SIZE, 3), 90, np.uint8)] * 48
     marks = {index: km.Mask.from_bbox(SIZE, (6 * index, 80, 60, 60)) for index in (3, 20, 21, 47)}
-    masks = segmenter.track(segmenter.Scene(plain), marks)
+    masks = track(Scene(plain), marks)
     ends = {3: range(12), 20: range(12, 21), 21: range(21, 35), 47: range(35, 48)}
     for index, span in ends.items():
         assert all(masks[frame].iou(marks[index]) > 0.8 for frame in span)
@@ -249,10 +256,10 @@ def test_a_cut_to_another_shot_and_back() -> None:
     other = [cv2.resize(rng.integers(0, 255, (9, 16, 3), np.uint8), SIZE[::-1]) for _ in range(1)]
     pictures = [clip.frame(index) for index in range(24)]
     pictures[8:16] = [np.asarray(other[0], np.uint8)] * 8
-    scene = segmenter.Scene(pictures)
+    scene = Scene(pictures)
     assert scene.camera.between(0, 7) is not None
     assert scene.camera.between(7, 8) is None
-    masks = segmenter.track(scene, {2: clip.truth(2)})
+    masks = track(scene, {2: clip.truth(2)})
     assert masks[7].iou(clip.truth(7)) > 0.7
     assert masks[20].iou(clip.truth(20)) > 0.6
 
@@ -271,12 +278,12 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
 
     clip = Clip()
     pictures = [clip.frame(index) for index in range(8)]
-    scene = segmenter.Scene(pictures)
+    scene = Scene(pictures)
     masks = [clip.truth(index) for index in range(8)]
     jobs: list[Callable[[], object]] = [
-        lambda: segmenter.Scene(pictures, go_on),
-        lambda: segmenter.track(scene, {3: masks[3]}, go_on),
-        lambda: segmenter.Removal(lambda: pictures, scene, masks, go_on),
+        lambda: Scene(pictures, go_on),
+        lambda: track(scene, {3: masks[3]}, go_on),
+        lambda: Removal(lambda: pictures, scene, masks, go_on),
     ]
     for job in jobs:
         for last in (1, 4):
@@ -287,14 +294,37 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
 
 def test_many_may_look_at_one_scene() -> None:
     clip = Clip()
-    scene = segmenter.Scene([clip.frame(index) for index in range(20)])
+    scene = Scene([clip.frame(index) for index in range(20)])
     with ThreadPoolExecutor(4) as pool:
         found = [
-            pool.submit(segmenter.track, scene, {index: clip.truth(index)}).result
-            for index in (0, 7, 13, 40)
+            pool.submit(track, scene, {index: clip.truth(index)}).result for index in (0, 7, 13, 40)
         ]
     for masks in [get() for get in found]:
         assert len(masks) == 20
+
+
+def test_a_file_is_looked_at_once(tmp_path: Path) -> None:
+    """Also if several ask at the same time; if one of them is ended, another goes on."""
+
+    class EndedError(Exception):
+        pass
+
+    def ended() -> None:
+        raise EndedError
+
+    clip, path = Clip(), tmp_path / "clip.mp4"
+    make_clip(path, (clip.frame(index) for index in range(12)), rate=24)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(scene_of, path, ended)
+        others = [pool.submit(scene_of, path) for _ in range(3)]
+        with suppress(EndedError):
+            first.result()
+        assert len({id(other.result()) for other in others}) == 1
+    assert len(scene_of(path).pictures) == 12
+    before = scene_of(path)
+    make_clip(path, (clip.frame(index) for index in range(6)), rate=24)
+    assert len(scene_of(path).pictures) == 6  # another file by the same name
+    assert scene_of(path) is not before
 
 
 def test_clips_with_little_in_them() -> None:
@@ -302,23 +332,23 @@ def test_clips_with_little_in_them() -> None:
     disc = plain.copy()
     cv2.circle(disc, (100, 100), 30, (200, 30, 30), -1)
     for pictures in ([disc], [disc, plain, disc], [plain, plain]):
-        scene = segmenter.Scene(pictures)
-        mask = segmenter.segment(pictures[0], [(100 / SIZE[1], 100 / SIZE[0])])
-        masks = segmenter.track(scene, {0: mask})
+        scene = Scene(pictures)
+        mask = segment(pictures[0], [(100 / SIZE[1], 100 / SIZE[0])])
+        masks = track(scene, {0: mask})
         assert len(masks) == len(pictures)
-        removal = segmenter.Removal(partial(iter, pictures), scene, masks)
+        removal = Removal(partial(iter, pictures), scene, masks)
         after = removal(pictures[0].copy(), 0)
         if pictures[0] is disc:
             assert np.abs(after.astype(int) - plain).max() < 12
 
 
 @pytest.fixture(scope="module")
-def dog() -> tuple[list[Picture], segmenter.Scene, list[km.Mask]]:
+def dog() -> tuple[list[Picture], Scene, list[km.Mask]]:
     """A real clip, and where the dog was found after one click."""
     pictures = list(frames(shared_file("dog.mp4")))
-    scene = segmenter.Scene([segmenter.shrunk(picture) for picture in pictures])
-    mask = segmenter.segment(pictures[0], [(600 / 1280, 430 / 720)], scene.moving(0)[0])
-    return pictures, scene, segmenter.track(scene, {0: mask})
+    scene = Scene([shrunk(picture) for picture in pictures])
+    mask = segment(pictures[0], [(600 / 1280, 430 / 720)], scene.moving(0)[0])
+    return pictures, scene, track(scene, {0: mask})
 
 
 # Boxes around the dog, and in its middle, by eye.
@@ -331,7 +361,7 @@ DOG = {
 
 
 def test_a_real_dog_is_selected_lost_and_found_again(
-    dog: tuple[list[Picture], segmenter.Scene, list[km.Mask]],
+    dog: tuple[list[Picture], Scene, list[km.Mask]],
 ) -> None:
     _, _, masks = dog
     around = km.Mask.from_bbox(masks[0].size, (380, 330, 340, 230))
@@ -345,10 +375,10 @@ def test_a_real_dog_is_selected_lost_and_found_again(
 
 
 def test_a_real_dog_is_removed(
-    dog: tuple[list[Picture], segmenter.Scene, list[km.Mask]],
+    dog: tuple[list[Picture], Scene, list[km.Mask]],
 ) -> None:
     pictures, scene, masks = dog
-    removal = segmenter.Removal(lambda: pictures, scene, masks)
+    removal = Removal(lambda: pictures, scene, masks)
     for index, (_, (x, y, w, h)) in DOG.items():
         after = removal(pictures[index].copy(), index)
         inner = np.s_[y : y + h, x : x + w]
@@ -359,11 +389,11 @@ def test_a_real_dog_is_removed(
 
 
 def test_a_real_person_is_selected_and_followed(
-    dog: tuple[list[Picture], segmenter.Scene, list[km.Mask]],
+    dog: tuple[list[Picture], Scene, list[km.Mask]],
 ) -> None:
     pictures, scene, _ = dog
-    mask = segmenter.segment(pictures[0], [(310 / 1280, 380 / 720)], scene.moving(0)[0])
-    masks = segmenter.track(scene, {0: mask})
+    mask = segment(pictures[0], [(310 / 1280, 380 / 720)], scene.moving(0)[0])
+    masks = track(scene, {0: mask})
     for index, outer, inner in (
         (0, (210, 200, 260, 340), (270, 290, 60, 60)),
         (125, (180, 130, 260, 400), (285, 215, 40, 70)),

@@ -1,6 +1,7 @@
 """HTTP as strangers speak it: whatever comes, the documented envelope or a clean end."""
 
 import json
+import re
 import socket
 from typing import Any
 
@@ -223,6 +224,9 @@ def test_only_the_folders_are_open(api: Api, emulator: Emulator) -> None:
     with pytest.raises(ValueError, match="none of the emulator's folders"):
         emulator.url_of(folder.parent / "outside.mp4")
     assert requests.get(emulator.url_of(folder / "square.mp4"), timeout=5).ok
+    assert emulator.url_of("square.mp4") == emulator.url_of(folder / "square.mp4")
+    with pytest.raises(FileNotFoundError, match=re.escape(f"none.mp4, here or in {folder}")):
+        emulator.url_of("none.mp4")
 
 
 def test_files_are_not_for_those_with_a_key(emulator: Emulator) -> None:

@@ -204,13 +204,13 @@ SCRIPT = """
     from klingmask.kling import KlingClient
 
     at_work = threading.Event()
-    track = editing.segmenter.track
+    track = editing.track
 
     def told(*args):
         at_work.set()
         return track(*args)
 
-    editing.segmenter.track = told
+    editing.track = told
 
     def preview(session):
         try:

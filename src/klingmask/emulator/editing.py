@@ -1,24 +1,26 @@
 """What a preview and a task do to a video, frame by frame; `go_on` may end it at each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
 import av
+import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from klingmask import Mask, overlay
-from klingmask.emulator import segmenter
+from klingmask.emulator.regions import GoOn, Picture
+from klingmask.emulator.removal import Removal
+from klingmask.emulator.scene import scene_of
+from klingmask.emulator.segmenter import segment
+from klingmask.emulator.tracker import track
 from klingmask.video import frame_at, frames, map_video
 
 __all__ = ["Facts", "UnreadableError", "edit", "facts", "follow", "select", "show"]
 
-Picture: TypeAlias = npt.NDArray[np.uint8]
-GoOn: TypeAlias = Callable[[], None]
 Facts: TypeAlias = tuple[int, int, float, int]
 
 
@@ -47,15 +49,15 @@ def facts(path: Path) -> Facts:
 def select(path: Path, index: int, points: Sequence[tuple[float, float]], go_on: GoOn) -> Mask:
     """Select what is around the points of a frame."""
     with _reading():
-        scene, picture = segmenter.scene_of(path, go_on), frame_at(path, index)
-    return segmenter.segment(picture, points, scene.moving(index)[0])
+        scene, picture = scene_of(path, go_on), frame_at(path, index)
+    return segment(picture, points, scene.moving(index)[0])
 
 
 def follow(path: Path, marked: Mapping[int, Mask], go_on: GoOn) -> list[Mask]:
     """The selection on every frame: that of the nearest marked frame, carried there."""
     with _reading():
-        scene = segmenter.scene_of(path, go_on)
-    return segmenter.track(scene, marked, go_on)
+        scene = scene_of(path, go_on)
+    return track(scene, marked, go_on)
 
 
 def show(path: Path, masks: Sequence[Mask], result: Path, go_on: GoOn) -> Picture:
@@ -81,11 +83,11 @@ def edit(
     Without masks, the images are added at the foot of the picture, side by side.
     """
     pasted = [_rgba(content) for content in images]
-    removal: segmenter.Removal | None = None
+    removal: Removal | None = None
     if masks:
         with _reading():
-            scene = segmenter.scene_of(path, go_on)
-            removal = segmenter.Removal(lambda: frames(path), scene, masks, go_on)
+            scene = scene_of(path, go_on)
+            removal = Removal(lambda: frames(path), scene, masks, go_on)
 
     def changed(picture: Picture, index: int) -> Picture:
         go_on()
@@ -93,11 +95,11 @@ def edit(
             height, width = picture.shape[:2]
             for place, image in enumerate(pasted):
                 box = (place * width // 2, height // 2, width // 2, height // 2)
-                picture = segmenter.paste(picture, image, box)
+                picture = _pasted(picture, image, box)
             return picture
         mask = _of(masks, index)
         picture = removal(picture, index)
-        return segmenter.paste(picture, pasted[0], mask.bbox) if pasted and mask else picture
+        return _pasted(picture, pasted[0], mask.bbox) if pasted and mask else picture
 
     map_video(path, changed, result)
 
@@ -109,3 +111,17 @@ def _of(masks: Sequence[Mask], index: int) -> Mask:
 def _rgba(content: bytes) -> Picture:
     with Image.open(BytesIO(content)) as image:
         return np.asarray(image.convert("RGBA"))
+
+
+def _pasted(picture: Picture, image: Picture, bbox: tuple[int, int, int, int]) -> Picture:
+    """Lay an RGBA image into a box, as large as fits, in the middle of its foot."""
+    x, y, w, h = bbox
+    scale = min(w / image.shape[1], h / image.shape[0])
+    width, height = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    left, top = x + (w - width) // 2, y + h - height
+    part = picture[top : top + height, left : left + width]
+    small = small[: part.shape[0], : part.shape[1]]
+    alpha = small[..., 3:].astype(np.uint16)
+    part[...] = (small[..., :3] * alpha + part * (255 - alpha) + 127) // 255
+    return picture

@@ -273,6 +273,7 @@ def quantiles(stack: Picture, seen: Region, shares: Sequence[float]) -> tuple[Pi
 
 
 _kept: dict[tuple[Path, int], Scene] = {}
+_looking = threading.Lock()
 
 
 def scene_of(path: Path, go_on: GoOn | None = None) -> Scene:
@@ -291,16 +292,16 @@ def scene_of(path: Path, go_on: GoOn | None = None) -> Scene:
         If the file is not a video that can be read.
     """
     name = path.resolve(), path.stat().st_mtime_ns
-    scene = _kept.get(name)
-    if scene is None:
-        pictures = []
-        for picture in frames(path):
-            if go_on:
-                go_on()
-            pictures.append(shrunk(picture))
-        if not pictures:
-            raise ValueError(f"{path} has no frames")
-        scene = Scene(pictures, go_on)
-        _kept.clear()  # a clip's frames are many: two would be too much
-        _kept[name] = scene
-    return scene
+    with _looking:  # who asks for the same clip meanwhile gets what is found
+        scene = _kept.get(name)
+        if scene is None:
+            _kept.clear()  # a clip's frames are many: two would be too much
+            pictures = []
+            for picture in frames(path):
+                if go_on:
+                    go_on()
+                pictures.append(shrunk(picture))
+            if not pictures:
+                raise ValueError(f"{path} has no frames")
+            scene = _kept[name] = Scene(pictures, go_on)
+        return scene

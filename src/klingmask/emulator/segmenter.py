@@ -14,19 +14,8 @@ import numpy as np
 from klingmask import Mask
 from klingmask.emulator.regions import Picture, Plane, Region, cut_out, filled, grab_cut, shrunk
 from klingmask.emulator.regions import lab as to_lab
-from klingmask.emulator.removal import Removal
-from klingmask.emulator.scene import Scene, scene_of
-from klingmask.emulator.tracker import track
 
-__all__ = [
-    "Removal",
-    "Scene",
-    "paste",
-    "scene_of",
-    "segment",
-    "shrunk",
-    "track",
-]
+__all__ = ["segment"]
 
 # Lengths are shares of the shorter side, areas shares of the frame.
 PROPOSING = 160  # pixels of the shorter side, about, at which regions are proposed
@@ -38,6 +27,9 @@ LARGEST = 0.4  # of the frame: what is larger is no object, but the ground it st
 SMALLEST = 0.0004
 NARROW = 0.01, 0.02, 0.035, 0.05  # half the width at which what moves is cut in two
 FINER = 0.08  # the power of the area that a region's worth rises with: whole before part
+# What motion counts beside colour. It is no more, for where a thing stands for half of a
+# clip, it is taken for the scenery, and what it uncovers for something that moves.
+MOTION = 0.5
 RING = np.ones((5, 5), np.uint8)
 
 
@@ -210,18 +202,4 @@ def _worth(
     borders = sum(bool(side.any()) for side in (region[0], region[-1], region[:, 0], region[:, -1]))
     cut_off = float(rim.sum()) / (perimeter + float(rim.sum()))
     shape = compact**0.5 * (1 - cut_off) * (0.7 if borders > 1 else 1.0)
-    return float(held * clear * (1 + apart_by_motion) * share**FINER * shape)
-
-
-def paste(picture: Picture, image: Picture, bbox: tuple[int, int, int, int]) -> Picture:
-    """Lay an RGBA image into a box, as large as fits, in the middle of its foot."""
-    x, y, w, h = bbox
-    scale = min(w / image.shape[1], h / image.shape[0])
-    width, height = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
-    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    left, top = x + (w - width) // 2, y + h - height
-    part = picture[top : top + height, left : left + width]
-    small = small[: part.shape[0], : part.shape[1]]
-    alpha = small[..., 3:].astype(np.uint16)
-    part[...] = (small[..., :3] * alpha + part * (255 - alpha) + 127) // 255
-    return picture
+    return float(held * (clear + MOTION * apart_by_motion) * share**FINER * shape)

@@ -144,7 +144,10 @@ class Emulator:
         self.service.parallel_tasks = most
 
     def url_of(self, path: str | PathLike[str]) -> str:
-        """Return the URL of a file in one of the folders, as init_selection takes it."""
+        """Return the URL of a file in one of the folders, as init_selection takes it.
+
+        A relative path may start from here or from one of the folders.
+        """
         return self.service.url_of(Path(path))
 
     def plan(self, endpoint: str, *faults: Fault) -> None:

@@ -182,8 +182,15 @@ class Service:
         return found if made is None or self.now() - made < RESULT_SECONDS else None
 
     def url_of(self, path: Path) -> str:
-        """The URL under which the file port serves a file of the folders."""
-        found = path.resolve(strict=True)
+        """The URL under which the file port serves a file of the folders.
+
+        A relative path may start from here or from one of them.
+        """
+        places = (place.resolve() for place in (path, *(folder / path for folder in self.folders)))
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            shown = ", ".join(str(folder) for folder in self.folders)
+            raise FileNotFoundError(f"there is no file {path}, here or in {shown}")
         for number, folder in enumerate(self.folders):
             if found.is_relative_to(folder):
                 return (
