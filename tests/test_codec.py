@@ -35,6 +35,27 @@ def test_decode_reads_what_pycocotools_reads(array: Array) -> None:
         assert decoded.flags.c_contiguous if order == "C" else decoded.flags.f_contiguous
 
 
+LARGE = st.one_of(
+    st.tuples(st.integers(1, 1100), st.integers(1, 1100)),
+    st.tuples(st.integers(1, 3), st.integers(16_000, 17_000)),
+)
+
+
+@given(LARGE, st.data())
+def test_few_pixels_in_a_large_image(size: tuple[int, int], data: st.DataObject) -> None:
+    """Encoding passes over what is empty; it must not pass over a pixel."""
+    h, w = size
+    array = np.zeros(size, np.uint8)
+    for _ in range(data.draw(st.integers(0, 4))):
+        y, x = data.draw(st.integers(0, h - 1)), data.draw(st.integers(0, w - 1))
+        high, wide = data.draw(st.tuples(*[st.sampled_from([1, 1, 2, 70])] * 2))
+        array[y : y + high, x : x + wide] = data.draw(st.integers(1, 255))
+    expected = coco_rle(array != 0)
+    assert km.encode(array) == expected
+    assert km.encode(np.asfortranarray(array)) == expected
+    assert km.encode(array[None]) == [expected]
+
+
 @given(arrays())
 def test_encode_agrees_with_the_definition(array: Array) -> None:
     assert km.encode(array)["counts"] == reference.encode(array)

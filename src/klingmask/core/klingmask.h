@@ -126,7 +126,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
  * the number of runs; runs writes that many. */
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
-void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
+void km_runs_columns(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
 
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width);
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,

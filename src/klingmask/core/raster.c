@@ -144,34 +144,53 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 
 /* ---- pixels -> runs ---- */
 
-/* What is between the two steps of encoding, in the caller's scratch: how many
- * words have changes, and which; for rows also the bits of a row and a counter
- * for each column. */
+/* What is between the two steps of encoding, in the caller's scratch: how many words have
+ * changes, and which; for rows also a counter for each column. `bits` are those of the block
+ * that is looked at, behind those that its first ones are compared with. */
 typedef struct {
     uint64_t *n;
-    uint64_t *colours;
+    uint64_t *bits;
     uint32_t *counters;
     km_changes *listed;
 } km_scan;
 
-enum { CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t) };
+enum {
+    BLOCK = 256, /* words of bits, or one row if that has more */
+    CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t)
+};
+
+static uint32_t rows_of_block(size_t words)
+{
+    return words < BLOCK ? (uint32_t)(BLOCK / words) : 1;
+}
 
 static km_scan scan_of_rows(uint64_t *scratch, uint32_t width)
 {
-    uint64_t *colours = scratch + 1, *counters = colours + km_words(width);
+    size_t words = km_words(width);
+    uint64_t *bits = scratch + 1 + words;
+    uint64_t *counters = bits + words * rows_of_block(words) + KM_BLOCK;
     km_changes *listed = (km_changes *)(counters + ((size_t)width + 1) / 2);
-    return (km_scan){scratch, colours, (uint32_t *)counters, listed};
+    return (km_scan){scratch, bits, (uint32_t *)counters, listed};
 }
 
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
-    return 1 + words + ((size_t)width + 1) / 2 + CHANGES_WORDS * (words * height + 1);
+    if (words == 0)
+        return 1;
+    return 1 + words * (1 + rows_of_block(words)) + KM_BLOCK + ((size_t)width + 1) / 2 +
+           CHANGES_WORDS * words * height;
+}
+
+static km_scan scan_of_columns(uint64_t *scratch)
+{
+    uint64_t *bits = scratch + 2;
+    return (km_scan){scratch, bits, NULL, (km_changes *)(bits + BLOCK + KM_BLOCK)};
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
-    return 1 + CHANGES_WORDS * (km_words((size_t)height * width) + 1);
+    return 2 + BLOCK + KM_BLOCK + CHANGES_WORDS * km_words((size_t)height * width);
 }
 
 /* Turns positions of changes into the gaps between them. */
@@ -188,47 +207,81 @@ static void positions_to_runs(uint32_t *runs, size_t n_changes, uint64_t pixels)
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
 {
-    km_changes *listed = (km_changes *)(scratch + 1);
-    scratch[0] = km_simd.scan_line(pixels, (size_t)height * width, listed);
-    size_t n_changes = 0;
-    for (size_t i = 0; i < scratch[0]; i++)
-        n_changes += km_count_ones(listed[i].bits);
+    km_scan scan = scan_of_columns(scratch);
+    size_t n = (size_t)height * width, n_changes = 0;
+    bool clear = false; /* the last block: then what follows probably is, too */
+    *scan.n = scan.bits[-1] = 0;
+    for (size_t first = 0, some; first < n; first += some) {
+        if (clear)
+            first += km_simd.skip_clear(pixels + first, n - first);
+        some = n - first < BLOCK * KM_WORD ? n - first : BLOCK * KM_WORD;
+        size_t words = km_words(some);
+        if (words == 0)
+            break;
+        km_simd.pack_rows(pixels + first, 0, 1, some, scan.bits);
+        uint64_t *last = &scan.bits[words - 1];
+        unsigned tail = some % KM_WORD;
+        if (tail > 0 && *last >> (tail - 1))
+            *last |= ~UINT64_C(0) << tail; /* so that the last pixel is not followed by a change */
+        size_t found =
+            km_simd.list_line(scan.bits, words, first / KM_WORD, scan.listed + *scan.n, &n_changes);
+        *scan.n += found;
+        scan.bits[-1] = *last;
+        clear = found == 0 && *last == 0;
+    }
     return n_changes + 1;
 }
 
-void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
+void km_runs_columns(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
-    const km_changes *listed = (const km_changes *)(scratch + 1);
+    km_scan scan = scan_of_columns(scratch);
     size_t n_changes = 0;
-    for (size_t i = 0; i < scratch[0]; i++)
-        for (uint64_t bits = listed[i].bits; bits; bits &= bits - 1)
-            runs[n_changes++] = listed[i].word * KM_WORD + km_lowest_one(bits);
+    for (size_t i = 0; i < *scan.n; i++)
+        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1)
+            runs[n_changes++] = scan.listed[i].word * KM_WORD + km_lowest_one(bits);
     positions_to_runs(runs, n_changes, (uint64_t)height * width);
 }
 
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
                     uint64_t *scratch)
 {
-    km_scan scan = scan_of_rows(scratch, width);
-    *scan.n = 0;
     if (height == 0 || width == 0)
         return 1;
+    km_scan scan = scan_of_rows(scratch, width);
     size_t words = km_words(width), n_changes = 0;
-    memset(scan.colours, 0, words * sizeof *scan.colours);
     memset(scan.counters, 0, width * sizeof *scan.counters);
     /* Before the first pixel of a column comes the last of the column to its
      * left: above row 0 is the last row, one column further. */
-    const uint8_t *last = pixels + (ptrdiff_t)(height - 1) * stride;
-    km_simd.scan_rows(last, stride, 1, width, scan.colours, scan.listed);
-    uint64_t carry = 0;
+    uint64_t *above = scan.bits - words, carry = 0;
+    km_simd.pack_rows(pixels + (ptrdiff_t)(height - 1) * stride, stride, 1, width, above);
     for (size_t i = 0; i < words; i++) {
-        uint64_t word = scan.colours[i];
-        scan.colours[i] = word << 1 | carry;
+        uint64_t word = above[i];
+        above[i] = word << 1 | carry;
         carry = word >> (KM_WORD - 1);
     }
     if (width % KM_WORD)
-        scan.colours[words - 1] &= (UINT64_C(1) << width % KM_WORD) - 1;
-    *scan.n = km_simd.scan_rows(pixels, stride, height, width, scan.colours, scan.listed);
+        above[words - 1] &= km_range(0, width % KM_WORD);
+    bool clear = false; /* as above, and also the row above */
+    *scan.n = 0;
+    for (uint32_t row = 0, rows; row < height; row += rows) {
+        const uint8_t *at = pixels + (ptrdiff_t)row * stride;
+        if (clear && stride == (ptrdiff_t)width) {
+            size_t skipped = km_simd.skip_clear(at, (size_t)(height - row) * width) / width;
+            row += (uint32_t)skipped;
+            at += skipped * width;
+        }
+        rows = rows_of_block(words);
+        rows = height - row < rows ? height - row : rows;
+        if (rows == 0)
+            break;
+        km_simd.pack_rows(at, stride, rows, width, scan.bits);
+        size_t found = km_simd.list_rows(scan.bits, rows, words, row, scan.listed + *scan.n);
+        *scan.n += found;
+        memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
+        clear = found == 0;
+        for (size_t i = 0; clear && i < words; i++)
+            clear = above[i] == 0;
+    }
     for (size_t i = 0; i < *scan.n; i++) {
         uint32_t *counters = scan.counters + (size_t)scan.listed[i].word * KM_WORD;
         for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1, n_changes++)
@@ -240,11 +293,11 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
 /* A counting sort: the changes come row by row and leave column by column. */
 void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
-    km_scan scan = scan_of_rows(scratch, width);
     if (height == 0 || width == 0) {
         runs[0] = 0;
         return;
     }
+    km_scan scan = scan_of_rows(scratch, width);
     uint32_t n_changes = 0;
     for (uint32_t x = 0; x < width; x++) {
         uint32_t in_column = scan.counters[x];

@@ -64,91 +64,114 @@ enum { AHEAD = 4096 };
 #define PREFETCH(address) ((void)0)
 #endif
 
-/* The scans, over any pack. Images are alike over long stretches, so four words
- * at a time are passed by if nothing changes in them. Otherwise each is listed,
- * and kept if it has a change: that is a coin toss, which no branch should ask. */
-#define SCANS(level, target)                                                                       \
-    target static size_t scan_rows_##level(const uint8_t *pixels, ptrdiff_t stride, size_t rows,   \
-                                           size_t columns, uint64_t *colours, km_changes *listed)  \
+/* Rows of pixels become words of bits, over any pack. */
+#define PACK_ROWS(level, target)                                                                   \
+    target static void pack_rows_##level(const uint8_t *pixels, ptrdiff_t stride, size_t rows,     \
+                                         size_t columns, uint64_t *bits)                           \
     {                                                                                              \
+        size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
+        for (size_t y = 0; y < rows; y++, pixels += stride) {                                      \
+            for (size_t i = 0; i < full; i++) {                                                    \
+                PREFETCH(pixels + i * KM_WORD);                                                    \
+                *bits++ = pack_##level(pixels + i * KM_WORD, KM_WORD);                             \
+            }                                                                                      \
+            if (rest > 0)                                                                          \
+                *bits++ = pack_##level(pixels + full * KM_WORD, rest);                             \
+        }                                                                                          \
+    }
+
+/* Looking for changes, over any find_rows and find_line, which say which of up to 64 words
+ * have some: differ from the one `words` before, or from what the bit before would make of
+ * them. */
+#define LIST(level, target)                                                                        \
+    target static size_t list_rows_##level(const uint64_t *bits, size_t rows, size_t words,        \
+                                           uint32_t row, km_changes *listed)                       \
+    {                                                                                              \
+        uint64_t inverse = rows > 1 ? UINT32_MAX / words + 1 : 0;                                  \
         km_changes *next = listed;                                                                 \
-        for (size_t y = 0; y < rows; y++) {                                                        \
-            const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
-            for (size_t i = 0, left = columns; left > 0;) {                                        \
-                uint64_t words[GROUP_WORDS], changed = 0;                                          \
-                size_t n = 0;                                                                      \
-                if (left >= GROUP_WORDS * KM_WORD) {                                               \
-                    for (; n < GROUP_WORDS; n++) {                                                 \
-                        PREFETCH(row + (i + n) * KM_WORD);                                         \
-                        words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
-                        changed |= words[n] ^ colours[i + n];                                      \
-                    }                                                                              \
-                    left -= GROUP_WORDS * KM_WORD;                                                 \
-                } else {                                                                           \
-                    for (; left >= KM_WORD; n++, left -= KM_WORD) {                                \
-                        words[n] = pack_##level(row + (i + n) * KM_WORD, KM_WORD);                 \
-                        changed |= words[n] ^ colours[i + n];                                      \
-                    }                                                                              \
-                    if (left > 0) {                                                                \
-                        words[n] = pack_##level(row + (i + n) * KM_WORD, left);                    \
-                        changed |= words[n] ^ colours[i + n];                                      \
-                        n++;                                                                       \
-                        left = 0;                                                                  \
-                    }                                                                              \
-                }                                                                                  \
-                if (changed == 0) {                                                                \
-                    i += n;                                                                        \
-                    continue;                                                                      \
-                }                                                                                  \
-                for (size_t j = 0; j < n; j++, i++) {                                              \
-                    *next = (km_changes){words[j] ^ colours[i], (uint32_t)y, (uint32_t)i};         \
-                    next += words[j] != colours[i];                                                \
-                    colours[i] = words[j];                                                         \
-                }                                                                                  \
+        for (size_t first = 0; first < rows * words; first += KM_WORD) {                           \
+            size_t n = rows * words - first < KM_WORD ? rows * words - first : KM_WORD;            \
+            uint64_t found = find_rows_##level(bits + first, words, n);                            \
+            for (; found; found &= found - 1) {                                                    \
+                size_t i = first + km_lowest_one(found), down = (size_t)(i * inverse >> 32);       \
+                *next++ = (km_changes){bits[i] ^ bits[(ptrdiff_t)i - (ptrdiff_t)words],            \
+                                       row + (uint32_t)down, (uint32_t)(i - down * words)};        \
             }                                                                                      \
         }                                                                                          \
         return (size_t)(next - listed);                                                            \
     }                                                                                              \
                                                                                                    \
-    target static size_t scan_line_##level(const uint8_t *pixels, size_t n, km_changes *listed)    \
+    target static size_t list_line_##level(const uint64_t *bits, size_t words, size_t word,        \
+                                           km_changes *listed, size_t *n_changes)                  \
     {                                                                                              \
         km_changes *next = listed;                                                                 \
-        uint64_t before = 0;                                                                       \
-        size_t i = 0;                                                                              \
-        for (; (i + GROUP_WORDS) * KM_WORD <= n; i += GROUP_WORDS) {                               \
-            uint64_t words[GROUP_WORDS], any = 0, all = ~UINT64_C(0);                              \
-            for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
-                PREFETCH(pixels + (i + j) * KM_WORD);                                              \
-                words[j] = pack_##level(pixels + (i + j) * KM_WORD, KM_WORD);                      \
-                any |= words[j];                                                                   \
-                all &= words[j];                                                                   \
+        for (size_t first = 0; first < words; first += KM_WORD) {                                  \
+            size_t n = words - first < KM_WORD ? words - first : KM_WORD;                          \
+            uint64_t found = find_line_##level(bits + first, n);                                   \
+            for (; found; found &= found - 1) {                                                    \
+                size_t i = first + km_lowest_one(found);                                           \
+                uint64_t before = bits[(ptrdiff_t)i - 1] >> (KM_WORD - 1);                         \
+                uint64_t changes = bits[i] ^ (bits[i] << 1 | before);                              \
+                *n_changes += count_ones_##level(changes);                                         \
+                *next++ = (km_changes){changes, 0, (uint32_t)(word + i)};                          \
             }                                                                                      \
-            if (before ? all == ~UINT64_C(0) : any == 0)                                           \
-                continue;                                                                          \
-            for (size_t j = 0; j < GROUP_WORDS; j++) {                                             \
-                uint64_t changes = words[j] ^ (words[j] << 1 | before);                            \
-                *next = (km_changes){changes, 0, (uint32_t)(i + j)};                               \
-                next += changes != 0;                                                              \
-                before = words[j] >> (KM_WORD - 1);                                                \
-            }                                                                                      \
-        }                                                                                          \
-        for (; i < km_words(n); i++) {                                                             \
-            size_t left = n - i * KM_WORD;                                                         \
-            uint64_t word = pack_##level(pixels + i * KM_WORD, left < KM_WORD ? left : KM_WORD);   \
-            uint64_t changes = word ^ (word << 1 | before);                                        \
-            if (left < KM_WORD)                                                                    \
-                changes &= km_range(0, (unsigned)left);                                            \
-            *next = (km_changes){changes, 0, (uint32_t)i};                                         \
-            next += changes != 0;                                                                  \
-            before = word >> (KM_WORD - 1);                                                        \
         }                                                                                          \
         return (size_t)(next - listed);                                                            \
     }
 
-enum { GROUP_WORDS = 4 };
+static inline uint64_t find_rows_scalar(const uint64_t *bits, size_t words, size_t n)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found |= (uint64_t)(bits[i] != bits[(ptrdiff_t)i - (ptrdiff_t)words]) << i;
+    return found;
+}
+
+static inline uint64_t find_line_scalar(const uint64_t *bits, size_t n)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < n; i++)
+        found |= (uint64_t)(bits[i] + (bits[(ptrdiff_t)i - 1] >> (KM_WORD - 1)) != 0) << i;
+    return found;
+}
+
+static inline unsigned count_ones_scalar(uint64_t word)
+{
+    return km_count_ones(word);
+}
+
+/* Over any or_line, which gathers a line of 64 pixels. */
+#define SKIP_CLEAR(level, target, line_type, zero, is_zero)                                        \
+    target static size_t skip_clear_##level(const uint8_t *pixels, size_t n)                       \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + STRETCH <= n; i += STRETCH) {                                                   \
+            line_type any = zero;                                                                  \
+            for (size_t j = i; j < i + STRETCH; j += LINE) {                                       \
+                PREFETCH(pixels + j);                                                              \
+                any = or_line_##level(any, pixels + j);                                            \
+            }                                                                                      \
+            if (!(is_zero(any)))                                                                   \
+                break;                                                                             \
+        }                                                                                          \
+        return i;                                                                                  \
+    }
+
+enum { LINE = 64, STRETCH = 16 * LINE }; /* bytes; of a stretch, no line is judged alone */
+
+static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
+{
+    uint64_t words[8];
+    memcpy(words, pixels, sizeof words);
+    for (unsigned i = 0; i < 8; i++)
+        any |= words[i];
+    return any;
+}
 
 #define ANY
-SCANS(scalar, ANY)
+PACK_ROWS(scalar, ANY)
+SKIP_CLEAR(scalar, ANY, uint64_t, 0, 0 ==)
+LIST(scalar, ANY)
 
 /* Painting, over any expand, which turns a word of bits into 64 pixels, and
  * expand_some, which writes fewer. Rows of 64 pixels or more have no rest: the
@@ -304,12 +327,27 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
     return text;
 }
 
-/* Reading code by code is in counts.c. */
-#define SCALAR                                                                                     \
-    {"scalar",     scan_rows_scalar,    scan_line_scalar,                                          \
-     paint_scalar, fill_scalar,         NULL,                                                      \
-     NULL,         write_codes_scalar,  blend_scalar,                                              \
-     stamp_scalar, count_shared_scalar, overlap_scalar}
+/* What a level has. */
+#define KERNELS(level)                                                                             \
+    {.name = #level,                                                                               \
+     .pack_rows = pack_rows_##level,                                                               \
+     .skip_clear = skip_clear_##level,                                                             \
+     .list_rows = list_rows_##level,                                                               \
+     .list_line = list_line_##level,                                                               \
+     .paint = paint_##level,                                                                       \
+     .fill = fill_##level,                                                                         \
+     .read_codes = read_codes_##level,                                                             \
+     .rows_of = rows_of_##level,                                                                   \
+     .write_codes = write_codes_##level,                                                           \
+     .blend = blend_##level,                                                                       \
+     .stamp = stamp_##level,                                                                       \
+     .count_shared = count_shared_##level,                                                         \
+     .overlap = overlap_##level}
+
+/* Code by code and run by run, there is nothing to gain here. */
+#define read_codes_scalar NULL
+#define rows_of_scalar NULL
+#define SCALAR KERNELS(scalar)
 
 #if X86
 
@@ -319,33 +357,78 @@ enum { LARGEST_RUN = 1 << 30 }; /* that vectors read */
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
 
-/* Of 32 pixels, those that are 0. */
-AVX2 static inline uint32_t clear32_avx2(const uint8_t *pixels)
+/* Of 32 pixels, those that are not 0: 127 more, or as many as there can be, give the sign. */
+AVX2 static inline uint32_t pack32_avx2(const uint8_t *pixels)
 {
     __m256i x = _mm256_loadu_si256((const __m256i *)pixels);
-    return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_setzero_si256()));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(x, _mm256_set1_epi8(127)));
 }
 
-AVX2 static inline uint32_t clear16_avx2(const uint8_t *pixels)
+AVX2 static inline uint32_t pack16_avx2(const uint8_t *pixels)
 {
     __m128i x = _mm_loadu_si128((const __m128i *)pixels);
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128()));
+    return (uint32_t)_mm_movemask_epi8(_mm_adds_epu8(x, _mm_set1_epi8(127)));
 }
 
 /* Two vectors, which may overlap as in pack_scalar. */
 AVX2 static inline uint64_t pack_avx2(const uint8_t *pixels, size_t n)
 {
-    if (n < 16)
-        return pack_scalar(pixels, n);
-    uint64_t clear;
-    if (n < 32)
-        clear = clear16_avx2(pixels) | (uint64_t)clear16_avx2(pixels + n - 16) << (n - 16);
-    else
-        clear = clear32_avx2(pixels) | (uint64_t)clear32_avx2(pixels + n - 32) << (n - 32);
-    return _bzhi_u64(~clear, (unsigned)n);
+    if (n >= 32)
+        return pack32_avx2(pixels) | (uint64_t)pack32_avx2(pixels + n - 32) << (n - 32);
+    if (n >= 16)
+        return pack16_avx2(pixels) | (uint64_t)pack16_avx2(pixels + n - 16) << (n - 16);
+    return pack_scalar(pixels, n);
 }
 
-SCANS(avx2, AVX2)
+PACK_ROWS(avx2, AVX2)
+
+AVX2 static inline __m256i or_line_avx2(__m256i any, const uint8_t *pixels)
+{
+    __m256i low = _mm256_loadu_si256((const __m256i *)pixels);
+    return _mm256_or_si256(
+        any, _mm256_or_si256(low, _mm256_loadu_si256((const __m256i *)(pixels + 32))));
+}
+
+#define IS_ZERO_AVX2(any) _mm256_testz_si256(any, any)
+SKIP_CLEAR(avx2, AVX2, __m256i, _mm256_setzero_si256(), IS_ZERO_AVX2)
+
+AVX2 static inline __m256i load_avx2(const uint64_t *words)
+{
+    return _mm256_loadu_si256((const __m256i *)words);
+}
+
+/* From bit `first` on, those of four words that are all ones. */
+AVX2 static inline uint64_t four_avx2(__m256i words, size_t first)
+{
+    return (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(words)) << first;
+}
+
+AVX2 static inline uint64_t find_rows_avx2(const uint64_t *bits, size_t words, size_t n)
+{
+    uint64_t same = 0;
+    const uint64_t *above = bits - words;
+    for (size_t i = 0; i < n; i += 4)
+        same |= four_avx2(_mm256_cmpeq_epi64(load_avx2(bits + i), load_avx2(above + i)), i);
+    return _bzhi_u64(~same, (unsigned)n);
+}
+
+AVX2 static inline uint64_t find_line_avx2(const uint64_t *bits, size_t n)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    uint64_t same = 0;
+    for (size_t i = 0; i < n; i += 4) {
+        __m256i before = _mm256_cmpgt_epi64(zero, load_avx2(bits + i - 1)); /* the last bit's */
+        same |= four_avx2(_mm256_cmpeq_epi64(load_avx2(bits + i), before), i);
+    }
+    return _bzhi_u64(~same, (unsigned)n);
+}
+
+AVX2 static inline unsigned count_ones_avx2(uint64_t word)
+{
+    return (unsigned)_mm_popcnt_u64(word);
+}
+
+LIST(avx2, AVX2)
 
 /* 32 pixels of 32 bits: each byte of the bits goes to eight bytes, each of
  * which looks at one bit. */
@@ -752,10 +835,7 @@ AVX2 static void stamp_avx2(const uint64_t *bits, size_t n, const uint8_t *color
     stamp_from(bits, i, n, color, pixels);
 }
 
-static const km_kernels avx2 = {
-    "avx2",       scan_rows_avx2,   scan_line_avx2, paint_avx2, fill_avx2,         read_codes_avx2,
-    rows_of_avx2, write_codes_avx2, blend_avx2,     stamp_avx2, count_shared_avx2, overlap_avx2,
-};
+static const km_kernels avx2 = KERNELS(avx2);
 
 /* ---- AVX-512, as of Ice Lake and Zen 4 ---- */
 
@@ -769,7 +849,39 @@ AVX512 static inline uint64_t pack_avx512(const uint8_t *pixels, size_t n)
     return _mm512_test_epi8_mask(x, x);
 }
 
-SCANS(avx512, AVX512)
+PACK_ROWS(avx512, AVX512)
+
+AVX512 static inline __m512i or_line_avx512(__m512i any, const uint8_t *pixels)
+{
+    return _mm512_or_si512(any, _mm512_loadu_si512(pixels));
+}
+
+#define IS_ZERO_AVX512(any) (_mm512_test_epi64_mask(any, any) == 0)
+SKIP_CLEAR(avx512, AVX512, __m512i, _mm512_setzero_si512(), IS_ZERO_AVX512)
+
+AVX512 static inline uint64_t find_rows_avx512(const uint64_t *bits, size_t words, size_t n)
+{
+    uint64_t found = 0;
+    const uint64_t *above = bits - words;
+    for (size_t i = 0; i < n; i += 8) {
+        __m512i x = _mm512_loadu_si512(bits + i), y = _mm512_loadu_si512(above + i);
+        found |= (uint64_t)_mm512_cmpneq_epi64_mask(x, y) << i;
+    }
+    return _bzhi_u64(found, (unsigned)n);
+}
+
+AVX512 static inline uint64_t find_line_avx512(const uint64_t *bits, size_t n)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < n; i += 8) {
+        __m512i before = _mm512_srai_epi64(_mm512_loadu_si512(bits + i - 1), KM_WORD - 1);
+        found |= (uint64_t)_mm512_cmpneq_epi64_mask(_mm512_loadu_si512(bits + i), before) << i;
+    }
+    return _bzhi_u64(found, (unsigned)n);
+}
+
+#define count_ones_avx512 count_ones_avx2
+LIST(avx512, AVX512)
 
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
@@ -1070,11 +1182,9 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
     }
 }
 
-static const km_kernels avx512 = {
-    "avx512",     scan_rows_avx512,  scan_line_avx512,    paint_avx512,
-    fill_avx512,  read_codes_avx512, rows_of_avx512,      write_codes_avx512,
-    blend_avx512, stamp_avx512,      count_shared_avx512, overlap_avx2,
-};
+#define overlap_avx512 overlap_avx2
+
+static const km_kernels avx512 = KERNELS(avx512);
 
 /* That of AMD's; without it the instruction would run as another, and wrongly. Not all
  * compilers know it by name. */

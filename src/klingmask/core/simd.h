@@ -64,21 +64,30 @@ typedef struct {
 typedef struct {
     const char *name;
 
-    /* Lists the words in which a pixel differs from the one above, of rows x
-     * columns pixels, `stride` bytes from row to row. `colours` are the bits
-     * above the first row and become those of the last; past the last column
-     * they are 0. Returns the number of words listed; `listed` has room for one
-     * more than there are. */
-    size_t (*scan_rows)(const uint8_t *pixels, ptrdiff_t stride, size_t rows, size_t columns,
-                        uint64_t *colours, km_changes *listed);
+    /* A bit for every pixel that is not 0, of rows x columns pixels, `stride` bytes from row
+     * to row. A row is a whole number of words; past its last column they are 0. */
+    void (*pack_rows)(const uint8_t *pixels, ptrdiff_t stride, size_t rows, size_t columns,
+                      uint64_t *bits);
 
-    /* The same for n pixels in one line, each against the one before, the first
-     * against background. */
-    size_t (*scan_line)(const uint8_t *pixels, size_t n, km_changes *listed);
+    /* How many of n pixels are 0 from the first on; a number of whole words, and it may be
+     * too low. */
+    size_t (*skip_clear)(const uint8_t *pixels, size_t n);
 
-    /* The reverse of scan_rows, from a bit for every pixel: it is `value` where
-     * the changes down to it are odd, else 0. A row of changes has whole words, of
-     * which the first `skip` bits are left out. Turns the changes into colours. */
+    /* Lists the words that differ from the one above, of rows x words; the row above the
+     * first, which is row `row` of the image, is in memory before them. Returns the number
+     * of words listed. Takes rows of more than 2**15 words one at a time, and may read words
+     * up to a multiple of KM_BLOCK. */
+    size_t (*list_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
+                        km_changes *listed);
+
+    /* The same for one line, of which word `word` is the first one here: each bit against
+     * the one before, and that is in memory too. Adds up how many changes there are. */
+    size_t (*list_line)(const uint64_t *bits, size_t words, size_t word, km_changes *listed,
+                        size_t *n_changes);
+
+    /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
+     * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
+     * the changes into colours. */
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
                   uint8_t *pixels, ptrdiff_t stride);
 
