@@ -15,6 +15,7 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, PyObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -29,6 +30,23 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     unicode PyUnicode_New(Py_ssize_t length, Py_UCS4 largest)
     int64_t PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
+cdef extern from *:
+    """
+    /* 1 and a reference of our own, 0 if the key is missing, -1 with an error. */
+    static int get_item(PyObject *dict, PyObject *key, PyObject **value)
+    {
+    #if PY_VERSION_HEX >= 0x030d0000
+        return PyDict_GetItemRef(dict, key, value);
+    #else
+        *value = PyDict_GetItemWithError(dict, key);
+        Py_XINCREF(*value);
+        return *value ? 1 : PyErr_Occurred() ? -1 : 0;
+    #endif
+    }
+    """
+    int get_item(dict d, object key, PyObject **value) except -1
 
 
 cdef extern from "klingmask.h" nogil:
@@ -77,8 +95,10 @@ cdef extern from "klingmask.h" nogil:
 
     uint64_t km_pixels(const km_mask *mask)
     size_t km_read_capacity(const km_source *source)
-    bint km_read(const km_source *sources, size_t n, bint strict, uint32_t *runs,
-                 size_t *n_runs, km_mask *masks, km_failure *failure)
+    bint km_read(const km_source *source, bint strict, uint32_t *runs, km_mask *mask,
+                 uint64_t *area, km_failure *failure)
+    bint km_read_all(const km_source *sources, size_t n, bint strict, uint32_t *runs,
+                     size_t *n_runs, km_mask *masks, km_failure *failure)
     void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
     size_t km_format_capacity(size_t n_runs)
     size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
@@ -300,7 +320,7 @@ cdef object _too_large(object h, object w):
 
 
 cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
-    if not isinstance(size, (list, tuple, cnp.ndarray)):
+    if type(size) is not list and not isinstance(size, (list, tuple, cnp.ndarray)):
         raise TypeError(f"size must be (height, width), got {size!r}")
     if len(size) != 2:
         raise RLEError(f"size must be (height, width), got {size!r}")
@@ -342,6 +362,12 @@ cdef object _run_lengths(object counts):
 
 cdef object _entry(object rle, str key):
     """What a mapping has under the key."""
+    cdef PyObject *found
+    cdef object value
+    if type(rle) is dict and get_item(rle, key, &found):
+        value = <object>found
+        Py_DECREF(value)  # now it is held once, by its name
+        return value
     try:
         return rle[key]
     except KeyError:
@@ -362,7 +388,7 @@ cdef object _read_source(object rle, km_source *source):
         source.height = (<Mask>rle).c.height
         source.width = (<Mask>rle).c.width
         return rle
-    if not isinstance(rle, (dict, Mapping)):
+    if type(rle) is not dict and not isinstance(rle, (dict, Mapping)):
         raise TypeError(
             "an rle is a dict with the keys 'size' and 'counts', or a Mask; "
             f"got {type(rle).__name__}"
@@ -417,17 +443,17 @@ cdef _Memory _read_one(object rle, bint strict, km_mask *mask):
     """Fills `mask` from the rle; the runs live in what is returned."""
     cdef km_source source
     cdef km_failure failure
-    cdef size_t n_runs
+    cdef uint64_t area
     cdef bint fine
     keep = _read_source(rle, &source)
     cdef _Memory memory = _new_memory(
         km_read_capacity(&source) + KM_READ_SLACK, sizeof(uint32_t)
     )
     if source.length <= SMALL:
-        fine = km_read(&source, 1, strict, memory.runs(), &n_runs, mask, &failure)
+        fine = km_read(&source, strict, memory.runs(), mask, &area, &failure)
     else:
         with nogil:
-            fine = km_read(&source, 1, strict, memory.runs(), &n_runs, mask, &failure)
+            fine = km_read(&source, strict, memory.runs(), mask, &area, &failure)
     if not fine:
         raise _explain(&failure, &source)
     return memory
@@ -458,7 +484,9 @@ cdef object _at(size_t i, error):
 
 
 cdef _Sources _read_sources(object rles):
-    if isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__"):
+    if type(rles) is not list and (
+        isinstance(rles, (str, bytes, Mapping)) or not hasattr(rles, "__iter__")
+    ):
         raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
     cdef list items = list(rles)  # of our own: nobody else can change it meanwhile
     cdef _Sources sources = _Sources.__new__(_Sources)
@@ -484,7 +512,9 @@ cdef _Memory _read_all(_Sources sources, bint strict, km_mask *masks):
     cdef _Memory memory = _new_memory(sources.total + KM_READ_SLACK, sizeof(uint32_t))
     cdef bint fine
     with nogil:
-        fine = km_read(sources.items, sources.n, strict, memory.runs(), &n_runs, masks, &failure)
+        fine = km_read_all(
+            sources.items, sources.n, strict, memory.runs(), &n_runs, masks, &failure
+        )
     if not fine:
         raise sources.explain(&failure)
     memory.resize(n_runs, sizeof(uint32_t))
@@ -1408,6 +1438,8 @@ cdef MaskArray _as_array(object rles, bint strict=True):
 
 
 cdef bint _is_single(object rles):
+    if type(rles) is list:  # asking it for Mapping takes as long as reading a mask
+        return False
     return isinstance(rles, (dict, Mask, Mapping))
 
 

@@ -282,11 +282,12 @@ static bool read_one(const char *text, size_t length, const km_mask *size, bool 
         memcpy(exact, text, length);
     km_source source = {length ? exact : "", NULL, length, size->height, size->width};
     *runs = room(km_read_capacity(&source) + KM_READ_SLACK, sizeof **runs);
-    size_t n_runs;
-    bool fine = km_read(&source, 1, strict, *runs, &n_runs, mask, failure);
+    uint64_t area;
+    bool fine = km_read(&source, strict, *runs, mask, &area, failure);
     if (fine) {
-        CHECK(n_runs == mask->n_runs);
-        CHECK(n_runs <= km_read_capacity(&source));
+        CHECK(mask->runs == *runs);
+        CHECK(mask->n_runs <= km_read_capacity(&source));
+        CHECK(area == km_area(mask));
     }
     free(exact);
     return fine;

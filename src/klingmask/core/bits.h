@@ -63,6 +63,19 @@ static inline void km_store_bytes(uint64_t word, void *memory)
 #endif
 }
 
+/* The reverse. */
+static inline uint64_t km_load_bytes(const void *memory)
+{
+    uint64_t word = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(&word, memory, sizeof word);
+#else
+    for (unsigned i = 0; i < sizeof word; i++)
+        word |= (uint64_t)((const unsigned char *)memory)[i] << (8 * i);
+#endif
+    return word;
+}
+
 /* Bits from..to - 1 of a word; 0 <= from < to <= 64. */
 static inline uint64_t km_range(unsigned from, unsigned to)
 {

@@ -11,8 +11,6 @@
 #include "runs.h"
 #include "simd.h"
 
-enum { FIRST_DELTA = 3 }; /* index of the first run stored as a difference */
-
 static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t value)
 {
     failure->fault = fault;
@@ -21,120 +19,189 @@ static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t v
     return false;
 }
 
-/* Closes the runs, which add up to `sum` so far, at the end of the image. */
-static bool finish(const km_source *source, uint64_t sum, bool strict, km_writer *writer,
-                   km_failure *failure)
+/* Runs as they are read. */
+typedef struct {
+    km_writer writer;
+    uint64_t sums[2]; /* of background and of foreground */
+} km_reader;
+
+static inline km_reader reader_start(uint32_t *runs)
 {
-    uint64_t pixels = (uint64_t)source->height * source->width;
+    return (km_reader){km_writer_start(runs), {0, 0}};
+}
+
+static inline uint64_t pixels_read(const km_reader *reader)
+{
+    return reader->sums[0] + reader->sums[1];
+}
+
+static inline void add_run(km_reader *reader, unsigned colour, uint32_t run)
+{
+    km_write(&reader->writer, colour, run);
+    reader->sums[colour] += run;
+}
+
+/* Closes the runs at the end of the image. */
+static bool finish(const km_source *source, bool strict, km_reader *reader, km_failure *failure)
+{
+    uint64_t pixels = (uint64_t)source->height * source->width, sum = pixels_read(reader);
     if (sum < pixels) {
         if (strict)
             return fail(failure, KM_SHORT, source->length, (int64_t)sum);
-        km_write(writer, 0, (uint32_t)(pixels - sum));
+        add_run(reader, 0, (uint32_t)(pixels - sum));
     }
     return true;
 }
 
-/* Lets the vectors read on from the state of read_text, as far as they can.
- * Returns false if what they met is for the plain way to judge, from the start. */
-static bool read_vectors(const char *end, uint64_t pixels, const char **at, uint64_t *sum,
-                         km_writer *writer)
+/* Lets the vectors read on from the state of read_text, as far as they can. The next two
+ * numbers are differences to `before`. Returns false if what they met is for the plain way
+ * to judge, from the start. */
+static bool read_vectors(const km_source *source, uint32_t before[2], const char **at,
+                         km_reader *reader)
 {
-    km_codes codes = {*at, end, writer->runs + writer->n, *sum, false};
+    km_writer *writer = &reader->writer;
+    unsigned colour = writer->n & 1;
+    km_codes codes = {source->chars,
+                      *at,
+                      source->chars + source->length,
+                      writer->runs + writer->n,
+                      {before[0], before[1]},
+                      {0, 0},
+                      false};
     km_simd.read_codes(&codes);
-    if (codes.odd || codes.sum > pixels)
-        return false;
-    *at = codes.at;
-    *sum = codes.sum;
     writer->n = (size_t)(codes.runs - writer->runs);
-    return true;
+    reader->sums[colour] += codes.sums[0];
+    reader->sums[!colour] += codes.sums[1];
+    *at = codes.at;
+    return !codes.odd && pixels_read(reader) <= (uint64_t)source->height * source->width;
 }
 
-static bool read_text(const km_source *source, bool strict, bool vectors, km_writer *writer,
+/* Whether so many groups would do for the number. */
+static inline bool fits(int64_t number, unsigned groups)
+{
+    uint64_t sign = ~((uint64_t)number >> 63) + 1;
+    return ((uint64_t)number ^ sign) << 1 >> (KM_GROUP_BITS * groups) == 0;
+}
+
+/* Reads a code where eight characters can be looked at, and without a loop, for how many it
+ * has is anybody's guess. Returns their number, or 0 if it is for the loop to judge. */
+static inline unsigned read_at_once(const char *at, int64_t *number)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    /* What a character too low borrows, it takes from those after it. */
+    uint64_t groups = km_load_bytes(at) - each * KM_OFFSET;
+    uint64_t last = ~groups & each * KM_MORE;
+    if (last == 0)
+        return 0;
+    unsigned n = km_lowest_one(last) / 8 + 1;
+    groups &= km_range(0, 8 * n);
+    if (n > KM_MAX_GROUPS || (groups & each * (0xff & ~(KM_MORE | KM_GROUP))))
+        return 0;
+    /* Groups become pairs, fours, and one number, whose top bit is the sign. */
+    groups &= each * KM_GROUP;
+    groups = (groups & UINT64_C(0x001f001f001f001f)) | (groups & UINT64_C(0x1f001f001f001f00)) >> 3;
+    groups = (groups & UINT64_C(0x000003ff000003ff)) | (groups & UINT64_C(0x03ff000003ff0000)) >> 6;
+    groups =
+        (groups & UINT64_C(0x00000000000fffff)) | (groups & UINT64_C(0x000fffff00000000)) >> 12;
+    uint64_t sign = UINT64_C(1) << (KM_GROUP_BITS * n - 1);
+    *number = (int64_t)((groups ^ sign) - sign);
+    return n;
+}
+
+static bool read_text(const km_source *source, bool strict, bool vectors, km_reader *reader,
                       km_failure *failure)
 {
     const char *text = source->chars, *text_end = text + source->length, *at = text;
-    uint64_t pixels = (uint64_t)source->height * source->width, sum = 0;
-    int64_t last = 0, before_last = 0; /* as read, not as merged */
+    uint64_t pixels = (uint64_t)source->height * source->width;
+    uint32_t before[2] = {0, 0}; /* the next two numbers are differences to; as read, not merged */
     size_t index = 0;
     while (at < text_end) {
-        if (vectors && index >= FIRST_DELTA && writer->n == index) {
-            if (!read_vectors(text_end, pixels, &at, &sum, writer)) {
-                *writer = km_writer_start(writer->runs);
-                return read_text(source, strict, false, writer, failure);
+        km_writer *writer = &reader->writer;
+        if (vectors && at - text >= 2 && writer->n == index) {
+            if (!read_vectors(source, before, &at, reader)) {
+                *reader = reader_start(writer->runs);
+                return read_text(source, strict, false, reader, failure);
             }
-            index = writer->n;
-            last = writer->runs[index - 1];
-            before_last = writer->runs[index - 2];
             if (at == text_end)
                 break;
+            index = writer->n;
+            before[0] = index > 2 ? writer->runs[index - 2] : 0;
+            before[1] = index > 1 ? writer->runs[index - 1] : 0;
         }
         const char *start = at;
         int64_t number = 0;
-        unsigned groups = 0, group;
-        do {
-            if (at == text_end)
-                return fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
-            unsigned char character = (unsigned char)*at;
-            group = (unsigned)character - KM_OFFSET;
-            if (group > (KM_MORE | KM_GROUP))
-                return fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
-            if (groups == KM_MAX_GROUPS)
-                return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
-            number |= (int64_t)(group & KM_GROUP) << (KM_GROUP_BITS * groups++);
-            at++;
-        } while (group & KM_MORE);
-        if (group & KM_SIGN)
-            number -= INT64_C(1) << (KM_GROUP_BITS * groups);
-        if (strict && groups > 1) {
-            /* The last group says nothing if it only repeats the sign before it. */
-            unsigned sign = (unsigned)(unsigned char)at[-2] - KM_OFFSET;
-            if (group == ((sign & KM_SIGN) ? (unsigned)KM_GROUP : 0u))
-                return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
+        unsigned groups = text_end - at >= 8 ? read_at_once(at, &number) : 0;
+        at += groups;
+        if (groups == 0) {
+            unsigned group;
+            do {
+                if (at == text_end)
+                    return fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
+                unsigned char character = (unsigned char)*at;
+                group = (unsigned)character - KM_OFFSET;
+                if (group > (KM_MORE | KM_GROUP))
+                    return fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
+                if (groups == KM_MAX_GROUPS)
+                    return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
+                number |= (int64_t)(group & KM_GROUP) << (KM_GROUP_BITS * groups++);
+                at++;
+            } while (group & KM_MORE);
+            if (group & KM_SIGN)
+                number -= INT64_C(1) << (KM_GROUP_BITS * groups);
         }
-        int64_t run = number + (index >= FIRST_DELTA ? before_last : 0);
+        if (strict && (groups > 1) & fits(number, groups - 1))
+            return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
+        int64_t run = number + before[0];
         if (run < 0)
             return fail(failure, KM_NEGATIVE_RUN, (size_t)(start - text), run);
-        if ((uint64_t)run > pixels - sum)
-            return fail(failure, KM_OVERSHOOT, (size_t)(start - text), (int64_t)sum + run);
-        sum += (uint64_t)run;
-        km_write(writer, index & 1, (uint32_t)run);
-        before_last = last;
-        last = run;
+        if ((uint64_t)run > pixels - pixels_read(reader))
+            return fail(failure, KM_OVERSHOOT, (size_t)(start - text),
+                        (int64_t)pixels_read(reader) + run);
+        add_run(reader, index & 1, (uint32_t)run);
+        before[0] = before[1];
+        before[1] = index > 0 ? (uint32_t)run : 0; /* never to the first */
         index++;
     }
-    return finish(source, sum, strict, writer, failure);
+    return finish(source, strict, reader, failure);
 }
 
-static bool read_lengths(const km_source *source, bool strict, km_writer *writer,
+static bool read_lengths(const km_source *source, bool strict, km_reader *reader,
                          km_failure *failure)
 {
-    uint64_t pixels = (uint64_t)source->height * source->width, sum = 0;
+    uint64_t pixels = (uint64_t)source->height * source->width;
     for (size_t i = 0; i < source->length; i++) {
         uint32_t run = source->lengths[i];
-        if (run > pixels - sum)
-            return fail(failure, KM_OVERSHOOT, i, (int64_t)(sum + run));
-        sum += run;
-        km_write(writer, i & 1, run);
+        if (run > pixels - pixels_read(reader))
+            return fail(failure, KM_OVERSHOOT, i, (int64_t)(pixels_read(reader) + run));
+        add_run(reader, i & 1, run);
     }
-    return finish(source, sum, strict, writer, failure);
+    return finish(source, strict, reader, failure);
 }
 
-bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
-             km_mask *masks, km_failure *failure)
+bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
+             km_failure *failure)
+{
+    km_reader reader = reader_start(runs);
+    bool vectors = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
+    bool fine = source->chars ? read_text(source, strict, vectors, &reader, failure)
+                              : read_lengths(source, strict, &reader, failure);
+    failure->source = 0;
+    *mask = (km_mask){runs, reader.writer.n, source->height, source->width};
+    *area = reader.sums[1];
+    return fine;
+}
+
+bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+                 km_mask *masks, km_failure *failure)
 {
     uint32_t *next = runs;
     for (size_t i = 0; i < n; i++) {
-        const km_source *source = &sources[i];
-        km_writer writer = km_writer_start(next);
-        bool vectors = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
-        bool fine = source->chars ? read_text(source, strict, vectors, &writer, failure)
-                                  : read_lengths(source, strict, &writer, failure);
-        if (!fine) {
+        uint64_t area;
+        if (!km_read(&sources[i], strict, next, &masks[i], &area, failure)) {
             failure->source = i;
             return false;
         }
-        masks[i] = (km_mask){next, writer.n, source->height, source->width};
-        next += writer.n;
+        next += masks[i].n_runs;
     }
     *n_runs = (size_t)(next - runs);
     return true;
@@ -147,6 +214,8 @@ void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
         runs += masks[i].n_runs;
     }
 }
+
+enum { FIRST_DELTA = 3 }; /* index of the first run stored as a difference */
 
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
 {

@@ -74,14 +74,18 @@ static inline size_t km_read_capacity(const km_source *source)
     return source->length + 2;
 }
 
-/* Reads `n` sources into canonical runs, one after the other in `runs`
- * (the sum of their capacities and KM_READ_SLACK), and points `masks` (n) at them. Strict
- * reading refuses codes that are longer than they need be and runs that fall
- * short of the image; otherwise the missing tail is background. Stops at the
- * first failure, says so in `failure` and returns false. On success
- * `*n_runs` is the number of runs written. */
-bool km_read(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
-             km_mask *masks, km_failure *failure);
+/* Reads a source into canonical runs (of its capacity and KM_READ_SLACK), points `mask` at
+ * them and says how much foreground there is. Strict reading refuses codes that are longer
+ * than they need be and runs that fall short of the image; otherwise the missing tail is
+ * background. Returns false and says so in `failure` if it is not well-formed. */
+bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
+             km_failure *failure);
+
+/* Reads `n` sources, one after the other in `runs` (the sum of their capacities and
+ * KM_READ_SLACK), into `masks` (n). Stops at the first failure. On success `*n_runs` is the
+ * number of runs written. */
+bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+                 km_mask *masks, km_failure *failure);
 
 /* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
 void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);

@@ -92,13 +92,13 @@ bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *are
 {
     for (size_t i = 0; i < n; i++) {
         km_mask mask;
-        size_t n_runs;
-        if (!km_read(&sources[i], 1, true, runs, &n_runs, &mask, failure)) {
+        uint64_t area;
+        if (!km_read(&sources[i], true, runs, &mask, &area, failure)) {
             failure->source = i;
             return false;
         }
         if (areas)
-            areas[i] = (int64_t)km_area(&mask);
+            areas[i] = (int64_t)area;
         if (boxes) {
             km_box box = km_bounds(&mask);
             int64_t numbers[4] = {box.x, box.y, box.width, box.height};

@@ -351,8 +351,6 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 
 #if X86
 
-enum { LARGEST_RUN = 1 << 30 }; /* that vectors read */
-
 /* ---- AVX2: also BMI, POPCNT, as every processor with AVX2 has ---- */
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
@@ -485,34 +483,53 @@ static void fill_tables(void)
     }
 }
 
-/* Differences become runs: a running sum over every other lane, on top of the two
- * runs before the first. Behind the n differences there are eight zeros. */
-AVX2 static void sum_up_avx2(const int16_t *differences, size_t n, uint32_t *runs, __m256i *sum,
-                             __m256i *largest)
+/* Text is read in two steps, a block at a time: the numbers of its codes close up as
+ * differences of 16 bits, then they become runs. What is wrong is gathered and judged at
+ * the end: until then it does no harm. */
+enum {
+    CHARACTERS = 32,   /* characters at a time */
+    DIFFERENCES = 512, /* of a block, and up to CHARACTERS more */
+    LARGEST_BITS = 25, /* of a run less one: those of a block add up in 32-bit lanes */
+    PADDING = 8
+};
+
+/* A running sum over every other lane, on top of what the first two are differences to.
+ * Behind the n differences there is the padding, of zeros. `beyond` gathers what bits there are
+ * over LARGEST_BITS: runs of 0 and below wrap around. */
+AVX2 static inline void sum_up_avx2(const int16_t *differences, size_t n, const uint32_t *before,
+                                    uint32_t *runs, uint64_t *first_sum, uint64_t *second_sum,
+                                    __m256i *beyond)
 {
-    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256i even = _mm256_set1_epi64x(UINT32_MAX), one = _mm256_set1_epi32(1);
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), one = _mm256_set1_epi32(1);
+    const __m256i even = _mm256_set1_epi64x(UINT32_MAX);
     long long two;
-    memcpy(&two, runs - 2, sizeof two);
-    __m256i pair = _mm256_set1_epi64x(two), odd_sum = _mm256_setzero_si256();
+    memcpy(&two, before, sizeof two);
+    __m256i pair = _mm256_set1_epi64x(two);
+    __m256i x = _mm256_setzero_si256(), sum = x, less_one = x; /* or-ed */
     for (size_t i = 0; i < n; i += 8) {
-        __m256i x = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(differences + i)));
+        x = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(differences + i)));
         x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));
-        __m256i half = _mm256_permute2x128_si256(x, x, 0x08); /* 0, the lower one */
-        x = _mm256_add_epi32(x, _mm256_unpackhi_epi64(half, half));
-        /* The next pair is had from this one by an addition: all else can run ahead. */
-        __m256i rise = _mm256_permute4x64_epi64(x, _MM_SHUFFLE(3, 3, 3, 3));
+        __m256i rise = _mm256_unpackhi_epi64(x, x);                           /* of each half */
+        x = _mm256_add_epi32(x, _mm256_permute2x128_si256(rise, rise, 0x08)); /* 0, the first */
         x = _mm256_add_epi32(x, pair);
+        /* The next pair is had from this one by an addition: all else can run ahead. */
+        rise = _mm256_add_epi32(rise, _mm256_permute2x128_si256(rise, rise, 0x01));
         pair = _mm256_add_epi32(pair, rise);
         _mm256_storeu_si256((__m256i *)(runs + i), x);
-        /* Runs of 0 and below wrap around. The zeros repeat runs, which does no harm here. */
-        *largest = _mm256_max_epu32(*largest, _mm256_sub_epi32(x, one));
-        if (n - i < 8)
-            x = _mm256_and_si256(x, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n - i)), lanes));
-        *sum = _mm256_add_epi64(*sum, _mm256_and_si256(x, even));
-        odd_sum = _mm256_add_epi64(odd_sum, _mm256_srli_epi64(x, 32));
+        less_one = _mm256_or_si256(less_one, _mm256_sub_epi32(x, one));
+        sum = _mm256_add_epi32(sum, x);
     }
-    *sum = _mm256_add_epi64(*sum, odd_sum);
+    *beyond = _mm256_or_si256(*beyond, _mm256_srli_epi32(less_one, LARGEST_BITS));
+    /* The padding repeats runs, which do not count. */
+    __m256i rest = _mm256_set1_epi32((int)((n + 7) % 8));
+    sum = _mm256_sub_epi32(sum, _mm256_and_si256(x, _mm256_cmpgt_epi32(lanes, rest)));
+    __m256i first = _mm256_and_si256(sum, even), second = _mm256_srli_epi64(sum, 32);
+    __m256i both = _mm256_add_epi64(_mm256_unpacklo_epi64(first, second),
+                                    _mm256_unpackhi_epi64(first, second));
+    uint64_t halves[4];
+    _mm256_storeu_si256((__m256i *)halves, both);
+    *first_sum += halves[0] + halves[2];
+    *second_sum += halves[1] + halves[3];
 }
 
 /* A constant that the compiler does not know, so that it does not make it anew each time. */
@@ -523,48 +540,55 @@ AVX2 static inline __m256i held_avx2(char byte)
     return bytes;
 }
 
-/* The text is taken 32 characters at a time, wherever codes start and end: a code is
- * read at its last character, from that and up to two before it. What comes out is
- * closed up and summed up a block at a time. What is wrong is gathered and judged at the
- * end: until then it does no harm. */
+/* The text is taken wherever codes start and end: a code is read at its last character,
+ * from that and up to two before it. */
 AVX2 static void read_codes_avx2(km_codes *codes)
 {
-    enum { STEP = 32, BLOCK = 512 };
     const char *at = codes->at, *end = codes->end;
     uint32_t *runs = codes->runs;
+    const uint32_t *before = codes->before;
     uint64_t history = 0; /* bit 63: whether the code goes on after the last character */
     const __m256i zero = _mm256_setzero_si256();
     const __m256i one = held_avx2(1), offset = held_avx2(KM_OFFSET), sign = held_avx2(KM_SIGN);
     const __m256i more_from = held_avx2(KM_OFFSET + KM_MORE);
     const __m256i last_without = held_avx2(KM_OFFSET + KM_MORE - 1);
     const __m256i less = held_avx2(1 - 32);
-    __m256i characters = zero, idle = zero, sum = zero, largest = zero;
-    unsigned limit = STEP;
-    while (at < end && limit == STEP) {
-        int16_t differences[BLOCK + STEP + 8];
+    __m256i characters = zero, idle = zero, beyond = zero;
+    unsigned limit = CHARACTERS;
+    bool odd = false; /* an odd number of runs so far */
+    while (at < end && limit == CHARACTERS) {
+        int16_t differences[DIFFERENCES + CHARACTERS + PADDING];
         size_t n = 0;
-        while (at < end && n < BLOCK && limit == STEP) {
-            /* After the last character come zeros, which are read, but do not count. */
-            char tail[2 + STEP];
+        while (at < end && n < DIFFERENCES && limit == CHARACTERS) {
+            /* The last vector starts with what was read before, or ends with what is not
+             * there. */
+            char tail[2 + CHARACTERS];
             const char *from = at;
-            unsigned length = STEP;
-            if (end - at < STEP) {
+            unsigned length = CHARACTERS, known = 0;
+            if (end - at < CHARACTERS) {
                 length = (unsigned)(end - at);
-                memset(tail, KM_OFFSET, sizeof tail);
-                memcpy(tail, at - 2, 2 + length);
-                from = tail + 2;
+                if (end - codes->text >= CHARACTERS + 2) {
+                    known = CHARACTERS - length;
+                    from = end - CHARACTERS;
+                    history <<= known;
+                } else {
+                    memset(tail, KM_OFFSET, sizeof tail);
+                    memcpy(tail, at - 2, 2 + length);
+                    from = tail + 2;
+                }
             }
+            uint32_t there = _bzhi_u32(UINT32_MAX, length) << known;
             __m256i c0 = _mm256_loadu_si256((const __m256i *)from);
             __m256i c1 = _mm256_loadu_si256((const __m256i *)(from - 1));
             __m256i c2 = _mm256_loadu_si256((const __m256i *)(from - 2));
             uint32_t more = (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(c0, last_without));
-            history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
-            uint32_t second = (uint32_t)(history << 1 >> (KM_WORD - STEP));
-            uint32_t third = second & (uint32_t)(history << 2 >> (KM_WORD - STEP));
+            history = (uint64_t)more << (KM_WORD - CHARACTERS) | history >> CHARACTERS;
+            uint32_t second = (uint32_t)(history << 1 >> (KM_WORD - CHARACTERS));
+            uint32_t third = second & (uint32_t)(history << 2 >> (KM_WORD - CHARACTERS));
             /* Characters with three before them in their code are for another way. */
-            uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - STEP));
-            limit = (unsigned)_tzcnt_u32(fourth); /* STEP if there is none */
-            uint32_t ends = _bzhi_u32(_bzhi_u32(~more, length), limit);
+            uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - CHARACTERS)) & there;
+            limit = (unsigned)_tzcnt_u32(fourth); /* CHARACTERS if there is none */
+            uint32_t ends = _bzhi_u32(~more & there, limit);
             c0 = _mm256_sub_epi8(c0, offset);
             characters = _mm256_or_si256(characters, c0);
             __m256i g0 = _mm256_sub_epi8(_mm256_xor_si256(c0, sign), sign);
@@ -572,9 +596,9 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             __m256i g1 = _mm256_subs_epu8(c1, more_from); /* 0 if it ends a code */
             /* A last group that only repeats the sign before it makes a code too long. A
              * character with more to come is no such group, being positive. */
-            __m256i before = _mm256_cmpeq_epi8(_mm256_and_si256(g1, sign), sign);
-            before = _mm256_and_si256(_mm256_cmpeq_epi8(g0, before), go_on1);
-            idle = _mm256_or_si256(idle, before);
+            __m256i repeats = _mm256_cmpeq_epi8(_mm256_and_si256(g1, sign), sign);
+            repeats = _mm256_and_si256(_mm256_cmpeq_epi8(g0, repeats), go_on1);
+            idle = _mm256_or_si256(idle, repeats);
             /* Every character's number, should a code end there, in 16 bits: g1 + g0 times
              * 32 or 1. */
             __m256i factor = _mm256_sub_epi8(one, _mm256_and_si256(go_on1, less));
@@ -602,24 +626,21 @@ AVX2 static void read_codes_avx2(km_codes *codes)
                 n += (unsigned)_mm_popcnt_u32(ends & 0xff);
             }
             at += length;
-            if (limit < STEP) { /* back to the start of the long code */
-                at -= length - limit + 3;
+            if (limit < CHARACTERS) { /* back to the start of the long code */
+                at -= known + length - limit + 3;
                 history = 0;
             }
         }
         _mm_storeu_si128((__m128i *)(differences + n), _mm_setzero_si128());
-        sum_up_avx2(differences, n, runs, &sum, &largest);
+        sum_up_avx2(differences, n, before, runs, &codes->sums[odd], &codes->sums[!odd], &beyond);
         runs += n;
+        odd ^= n & 1;
+        before = runs - 2;
     }
-    uint64_t sums[4];
-    _mm256_storeu_si256((__m256i *)sums, sum);
-    __m256i beyond = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
-    __m256i too_large = _mm256_max_epu32(largest, _mm256_set1_epi32(LARGEST_RUN - 1));
-    too_large = _mm256_xor_si256(too_large, _mm256_set1_epi32(LARGEST_RUN - 1));
-    __m256i wrong = _mm256_or_si256(_mm256_or_si256(beyond, idle), too_large);
-    codes->sum += sums[0] + sums[1] + sums[2] + sums[3];
+    __m256i wrong = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
+    wrong = _mm256_or_si256(wrong, _mm256_or_si256(idle, beyond));
     codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || !_mm256_testz_si256(wrong, wrong);
-    codes->at = at - _lzcnt_u64(~history);
+    codes->at = at;
     codes->runs = runs;
 }
 
@@ -695,59 +716,75 @@ AVX2 static void fill_avx2(const uint32_t *runs, size_t n_runs, uint8_t value, u
     }
 }
 
-/* Eight pairs at a time: where a foreground starts, modulo the height, is its first
- * row. The quotient is a float's, one too high or too low at the worst: see km_rows. */
-AVX2 static void rows_of_avx2(km_rows *rows)
+/* Sixteen runs, eight pairs of background and foreground. Where a foreground starts, modulo
+ * the height, is its first row. The quotient is a float's, too low by one at the worst: see
+ * km_rows. */
+typedef struct {
+    __m256i height, top, bottom, done; /* pixels */
+    __m256 inverse;                    /* of the height, a little less */
+} rows_avx2;
+
+/* Those that are there have all bits of `some` set. */
+AVX2 static inline void add_rows_avx2(rows_avx2 *rows, __m256i low, __m256i high, __m256i some)
 {
-    enum { LANES = 8 };
-    const __m256i height = _mm256_set1_epi32((int)rows->height);
-    const __m256 inverse = _mm256_set1_ps(1.0f / (float)rows->height);
-    const __m256i last = _mm256_set1_epi32(LANES - 1), all = _mm256_set1_epi32(-1);
-    __m256i done = _mm256_setzero_si256(), top = all, bottom = done;
-    for (size_t i = 0; i < rows->pairs; i += LANES) {
-        const uint32_t *runs = rows->runs + 2 * i;
-        __m256i low, high, some = all; /* of those that are there */
-        if (rows->pairs - i >= LANES) {
-            low = _mm256_loadu_si256((const __m256i *)runs);
-            high = _mm256_loadu_si256((const __m256i *)(runs + 8));
-        } else {
-            const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            __m256i left = _mm256_set1_epi32((int)(rows->pairs - i));
-            __m256i doubled = _mm256_add_epi32(left, left);
-            some = _mm256_cmpgt_epi32(left, lanes);
-            low = _mm256_maskload_epi32((const int *)runs, _mm256_cmpgt_epi32(doubled, lanes));
-            high = _mm256_maskload_epi32(
-                (const int *)runs + 8,
-                _mm256_cmpgt_epi32(doubled, _mm256_add_epi32(lanes, _mm256_set1_epi32(8))));
-        }
-        /* The lanes come as 0 1 4 5 2 3 6 7 and are put in order. */
-        __m256 a = _mm256_castsi256_ps(low), b = _mm256_castsi256_ps(high);
-        __m256i gaps = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
-        __m256i lengths = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
-        gaps = _mm256_permute4x64_epi64(gaps, _MM_SHUFFLE(3, 1, 2, 0));
-        lengths = _mm256_permute4x64_epi64(lengths, _MM_SHUFFLE(3, 1, 2, 0));
-        __m256i sums = _mm256_add_epi32(gaps, lengths);
-        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 4));
-        sums = _mm256_add_epi32(sums, _mm256_slli_si256(sums, 8));
-        __m256i half = _mm256_permute2x128_si256(sums, sums, 0x08); /* 0, the lower one */
-        sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32(half, _MM_SHUFFLE(3, 3, 3, 3)));
-        __m256i starts = _mm256_add_epi32(done, _mm256_sub_epi32(sums, lengths));
-        done = _mm256_add_epi32(done, _mm256_permutevar8x32_epi32(sums, last));
-        __m256i columns = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(starts), inverse));
-        __m256i first = _mm256_sub_epi32(starts, _mm256_mullo_epi32(columns, height));
-        first = _mm256_min_epu32(first, _mm256_add_epi32(first, height)); /* from below 0 */
-        first = _mm256_min_epu32(first, _mm256_sub_epi32(first, height));
-        __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), some);
-        bottom = _mm256_max_epu32(bottom, end);
-        top = _mm256_min_epu32(top, _mm256_or_si256(first, _mm256_xor_si256(some, all)));
+    __m256 a = _mm256_castsi256_ps(low), b = _mm256_castsi256_ps(high);
+    /* The lanes are those of the pairs 0 1 4 5 2 3 6 7. */
+    __m256i gaps = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
+    __m256i lengths = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+    __m256i ends = _mm256_add_epi32(gaps, lengths);
+    ends = _mm256_add_epi32(ends, _mm256_slli_epi64(ends, 32));
+    /* Up to here in twos; A C | B D, if A are the pairs 0 and 1, and so on. */
+    __m256i own = _mm256_shuffle_epi32(ends, _MM_SHUFFLE(3, 3, 1, 1));
+    __m256i other = _mm256_permute2x128_si256(own, own, 0x01);
+    __m256i both = _mm256_add_epi32(own, other); /* A + B, C + D, and again */
+    __m256i before = _mm256_slli_si256(both, 8); /* 0, A + B, and again */
+    const __m256i zero = _mm256_setzero_si256();
+    before = _mm256_add_epi32(before, _mm256_blend_epi32(zero, other, 0xf0)); /* and 0, 0 | A, C */
+    ends = _mm256_add_epi32(_mm256_add_epi32(ends, before), rows->done);
+    rows->done = _mm256_add_epi32(
+        rows->done, _mm256_add_epi32(both, _mm256_shuffle_epi32(both, _MM_SHUFFLE(1, 0, 3, 2))));
+    __m256i starts = _mm256_sub_epi32(ends, lengths);
+    __m256i columns = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(starts), rows->inverse));
+    __m256i first = _mm256_sub_epi32(starts, _mm256_mullo_epi32(columns, rows->height));
+    first = _mm256_min_epu32(first, _mm256_sub_epi32(first, rows->height));
+    __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), some);
+    __m256i none = _mm256_xor_si256(some, _mm256_set1_epi32(-1));
+    rows->top = _mm256_min_epu32(rows->top, _mm256_or_si256(first, none));
+    rows->bottom = _mm256_max_epu32(rows->bottom, end);
+}
+
+AVX2 static void rows_of_avx2(km_rows *result)
+{
+    enum { RUNS = 16 };
+    const uint32_t *runs = result->runs, *runs_end = runs + 2 * result->pairs;
+    const __m256i zero = _mm256_setzero_si256(), all = _mm256_set1_epi32(-1);
+    /* Three times 2**-24, the error of a float, would do. */
+    const float less = 1.0f - 1.0f / (1 << 21);
+    rows_avx2 rows = {_mm256_set1_epi32((int)result->height), all, zero, zero,
+                      _mm256_set1_ps(less / (float)result->height)};
+    for (; runs_end - runs >= RUNS; runs += RUNS)
+        add_rows_avx2(&rows, _mm256_loadu_si256((const __m256i *)runs),
+                      _mm256_loadu_si256((const __m256i *)(runs + 8)), all);
+    if (runs < runs_end) {
+        const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        const __m256i pairs = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+        __m256i left = _mm256_set1_epi32((int)(runs_end - runs));
+        __m256i low = _mm256_cmpgt_epi32(left, lanes);
+        __m256i high = _mm256_cmpgt_epi32(left, _mm256_add_epi32(lanes, _mm256_set1_epi32(8)));
+        add_rows_avx2(&rows, _mm256_maskload_epi32((const int *)runs, low),
+                      _mm256_maskload_epi32((const int *)runs + 8, high),
+                      _mm256_cmpgt_epi32(left, _mm256_add_epi32(pairs, pairs)));
     }
-    uint32_t tops[LANES], bottoms[LANES];
-    _mm256_storeu_si256((__m256i *)tops, top);
-    _mm256_storeu_si256((__m256i *)bottoms, bottom);
-    for (unsigned i = 0; i < LANES; i++) {
-        rows->top = tops[i] < rows->top ? tops[i] : rows->top;
-        rows->bottom = bottoms[i] > rows->bottom ? bottoms[i] : rows->bottom;
-    }
+    __m128i top =
+        _mm_min_epu32(_mm256_castsi256_si128(rows.top), _mm256_extracti128_si256(rows.top, 1));
+    __m128i bottom = _mm_max_epu32(_mm256_castsi256_si128(rows.bottom),
+                                   _mm256_extracti128_si256(rows.bottom, 1));
+    top = _mm_min_epu32(top, _mm_shuffle_epi32(top, _MM_SHUFFLE(1, 0, 3, 2)));
+    top = _mm_min_epu32(top, _mm_shuffle_epi32(top, _MM_SHUFFLE(2, 3, 0, 1)));
+    bottom = _mm_max_epu32(bottom, _mm_shuffle_epi32(bottom, _MM_SHUFFLE(1, 0, 3, 2)));
+    bottom = _mm_max_epu32(bottom, _mm_shuffle_epi32(bottom, _MM_SHUFFLE(2, 3, 0, 1)));
+    result->top = (uint32_t)_mm_cvtsi128_si32(top);
+    result->bottom = (uint32_t)_mm_cvtsi128_si32(bottom);
 }
 
 AVX2 static uint64_t count_shared_avx2(const km_block *block)
@@ -897,103 +934,65 @@ AVX512 static inline void expand_some_avx512(uint64_t word, size_t n, uint8_t va
 
 PAINT(avx512, AVX512)
 
-/* Of 16 differences, a running sum over every other lane. */
-AVX512 static inline __m512i running_pairs_avx512(__m256i differences)
-{
-    const __m512i zero = _mm512_setzero_si512();
-    __m512i x = _mm512_cvtepi16_epi32(differences);
-    x = _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 14));
-    x = _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 12));
-    return _mm512_add_epi32(x, _mm512_alignr_epi32(x, zero, 8));
-}
-
-AVX512 static inline __m512i sum_pairs_avx512(__m512i sum, __m512i x)
-{
-    __m512i even = _mm512_and_si512(x, _mm512_set1_epi64(0xffffffff));
-    return _mm512_add_epi64(sum, _mm512_add_epi64(even, _mm512_srli_epi64(x, 32)));
-}
-
-/* As read_codes_avx2, but each step is summed up at once, and where it has fewer than two
- * codes, the plain way goes on. */
+/* As read_codes_avx2. */
 AVX512 static void read_codes_avx512(km_codes *codes)
 {
-    enum { STEP = 32 };
     const char *at = codes->at, *end = codes->end;
     uint32_t *runs = codes->runs;
+    const uint32_t *before = codes->before;
     uint64_t history = 0;
-    long long two;
-    memcpy(&two, runs - 2, sizeof two);
-    __m512i sum = _mm512_setzero_si512(), pair = _mm512_set1_epi64(two);
-    const __m512i parity =
-        _mm512_and_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                         _mm512_set1_epi32(1));
-    const __m512i one = _mm512_set1_epi32(1);
     const __m256i offset = _mm256_set1_epi8(KM_OFFSET), group = _mm256_set1_epi8(KM_GROUP);
     const __m256i sign = _mm256_set1_epi8(KM_SIGN);
-    __m256i characters = _mm256_setzero_si256(); /* all, or-ed */
-    __m512i largest = _mm512_setzero_si512();    /* run less one: 0 and less wrap around */
+    __m256i characters = _mm256_setzero_si256(), beyond = _mm256_setzero_si256();
     uint32_t idle = 0;
-    while (at < end) {
-        unsigned length = end - at < STEP ? (unsigned)(end - at) : STEP;
-        __mmask32 here = _bzhi_u32(UINT32_MAX, length);
-        __m256i c0 = _mm256_maskz_sub_epi8(here, _mm256_maskz_loadu_epi8(here, at), offset);
-        __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 1), offset);
-        __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(here, at - 2), offset);
-        characters = _mm256_or_si256(characters, c0);
-        uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
-        history = (uint64_t)more << (KM_WORD - STEP) | history >> STEP;
-        __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - STEP));
-        __mmask32 third = second & (__mmask32)(history << 2 >> (KM_WORD - STEP));
-        uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - STEP));
-        unsigned limit = (unsigned)_tzcnt_u32(fourth);
-        uint32_t ends = _bzhi_u32(~more & here, limit);
-        unsigned n = (unsigned)_mm_popcnt_u32(ends);
-        if (n < 2) {
-            history <<= STEP;
-            break;
+    unsigned limit = CHARACTERS;
+    bool odd = false;
+    while (at < end && limit == CHARACTERS) {
+        int16_t differences[DIFFERENCES + CHARACTERS + PADDING];
+        size_t n = 0;
+        while (at < end && n < DIFFERENCES && limit == CHARACTERS) {
+            unsigned length = end - at < CHARACTERS ? (unsigned)(end - at) : CHARACTERS;
+            __mmask32 there = _bzhi_u32(UINT32_MAX, length);
+            __m256i c0 = _mm256_maskz_sub_epi8(there, _mm256_maskz_loadu_epi8(there, at), offset);
+            __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 1), offset);
+            __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 2), offset);
+            characters = _mm256_or_si256(characters, c0);
+            uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
+            history = (uint64_t)more << (KM_WORD - CHARACTERS) | history >> CHARACTERS;
+            __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - CHARACTERS));
+            __mmask32 third = second & (__mmask32)(history << 2 >> (KM_WORD - CHARACTERS));
+            uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - CHARACTERS)) & there;
+            limit = (unsigned)_tzcnt_u32(fourth);
+            __mmask32 ends = _bzhi_u32(~more & there, limit);
+            __m512i g0 = _mm512_cvtepi8_epi16(
+                _mm256_sub_epi8(_mm256_xor_si256(_mm256_and_si256(c0, group), sign), sign));
+            __m512i g1 = _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group));
+            __m512i g2 = _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group));
+            __m512i number = _mm512_mask_mov_epi16(
+                g0, second, _mm512_or_si512(_mm512_slli_epi16(g0, KM_GROUP_BITS), g1));
+            number = _mm512_mask_mov_epi16(
+                number, third, _mm512_or_si512(_mm512_slli_epi16(number, KM_GROUP_BITS), g2));
+            idle |= _mm512_mask_testn_epi16_mask(ends & second,
+                                                 _mm512_add_epi16(g0, _mm512_srli_epi16(g1, 4)),
+                                                 _mm512_set1_epi16(-1));
+            _mm512_storeu_si512(differences + n, _mm512_maskz_compress_epi16(ends, number));
+            n += (unsigned)_mm_popcnt_u32(ends);
+            at += length;
+            if (limit < CHARACTERS) {
+                at -= length - limit + 3;
+                history = 0;
+            }
         }
-        __m512i g0 = _mm512_cvtepi8_epi16(
-            _mm256_sub_epi8(_mm256_xor_si256(_mm256_and_si256(c0, group), sign), sign));
-        __m512i g1 = _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group));
-        __m512i g2 = _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group));
-        __m512i number =
-            _mm512_mask_mov_epi16(g0, second, _mm512_or_si512(_mm512_slli_epi16(g0, 5), g1));
-        number =
-            _mm512_mask_mov_epi16(number, third, _mm512_or_si512(_mm512_slli_epi16(number, 5), g2));
-        idle |= _mm512_mask_testn_epi16_mask(
-            ends & second, _mm512_add_epi16(g0, _mm512_srli_epi16(g1, 4)), _mm512_set1_epi16(-1));
-        __m512i numbers = _mm512_maskz_compress_epi16(ends, number);
-        __m512i low = running_pairs_avx512(_mm512_castsi512_si256(numbers));
-        __m512i high = running_pairs_avx512(_mm512_extracti64x4_epi64(numbers, 1));
-        low = _mm512_add_epi32(low, pair);
-        high = _mm512_add_epi32(
-            high, _mm512_permutexvar_epi32(_mm512_add_epi32(parity, _mm512_set1_epi32(14)), low));
-        _mm512_storeu_si512(runs, low);
-        _mm512_storeu_si512(runs + 16, high);
-        uint32_t valid = _bzhi_u32(UINT32_MAX, n);
-        __m512i counted_low = _mm512_maskz_mov_epi32((__mmask16)valid, low);
-        __m512i counted_high = _mm512_maskz_mov_epi32((__mmask16)(valid >> 16), high);
-        __m512i less_low = _mm512_mask_sub_epi32(counted_low, (__mmask16)valid, low, one);
-        __m512i less_high =
-            _mm512_mask_sub_epi32(counted_high, (__mmask16)(valid >> 16), high, one);
-        largest = _mm512_max_epu32(largest, _mm512_max_epu32(less_low, less_high));
-        /* Two runs that are not too large fit 32 bits; others make the sum void. */
-        sum = sum_pairs_avx512(sum, _mm512_add_epi32(counted_low, counted_high));
-        pair = _mm512_permutex2var_epi32(
-            low, _mm512_add_epi32(parity, _mm512_set1_epi32((int)n - 2)), high);
+        _mm_storeu_si128((__m128i *)(differences + n), _mm_setzero_si128());
+        sum_up_avx2(differences, n, before, runs, &codes->sums[odd], &codes->sums[!odd], &beyond);
         runs += n;
-        at += length;
-        if (limit < length) {
-            at -= length - limit + 3;
-            history = 0;
-            break;
-        }
+        odd ^= n & 1;
+        before = runs - 2;
     }
-    codes->sum += (uint64_t)_mm512_reduce_add_epi64(sum);
-    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || idle ||
-                 _mm256_test_epi8_mask(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP))) ||
-                 _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(LARGEST_RUN));
-    codes->at = at - _lzcnt_u64(~history);
+    __m256i wrong = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
+    wrong = _mm256_or_si256(wrong, beyond);
+    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || idle || !_mm256_testz_si256(wrong, wrong);
+    codes->at = at;
     codes->runs = runs;
 }
 
@@ -1058,54 +1057,6 @@ AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t valu
         }
         pixels += n;
     }
-}
-
-/* Division of numbers below 2**31 by a height: number * factor >> shift. The factor is
- * 2**shift / height, rounded up; as shift = 31 + log2 of the height, also rounded up, it
- * has 32 bits, and what the rounding adds to a quotient is less than 1 / height. */
-typedef struct {
-    uint64_t factor;
-    int shift;
-} divisor;
-
-static inline divisor divisor_of(uint32_t height)
-{
-    int shift = 31 + (height > 1 ? (int)km_bit_length(height - 1) : 0);
-    return (divisor){((UINT64_C(1) << shift) - 1) / height + 1, shift};
-}
-
-AVX512 static void rows_of_avx512(km_rows *rows)
-{
-    enum { LANES = 8 };
-    const __m512i low = _mm512_set1_epi64(UINT32_MAX), last = _mm512_set1_epi64(LANES - 1);
-    const __m512i height = _mm512_set1_epi64(rows->height), none = _mm512_setzero_si512();
-    divisor by = divisor_of(rows->height);
-    const __m512i factor = _mm512_set1_epi64((int64_t)by.factor);
-    const __m128i shift = _mm_cvtsi32_si128(by.shift);
-    __m512i done = none, top = low, bottom = none;
-    for (size_t i = 0; i < rows->pairs; i += LANES) {
-        size_t left = rows->pairs - i;
-        __mmask8 some = (__mmask8)_bzhi_u32(0xff, left < LANES ? (unsigned)left : LANES);
-        __m512i pairs = _mm512_maskz_loadu_epi64(some, rows->runs + 2 * i);
-        __m512i lengths = _mm512_srli_epi64(pairs, 32);
-        __m512i sums = _mm512_add_epi64(_mm512_and_si512(pairs, low), lengths);
-        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 7));
-        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 6));
-        sums = _mm512_add_epi64(sums, _mm512_alignr_epi64(sums, none, 4));
-        __m512i starts = _mm512_sub_epi64(_mm512_add_epi64(done, sums), lengths);
-        done = _mm512_add_epi64(done, _mm512_permutexvar_epi64(last, sums));
-        __m512i columns = _mm512_srl_epi64(_mm512_mul_epu32(starts, factor), shift);
-        __m512i first = _mm512_sub_epi64(starts, _mm512_mul_epu32(columns, height));
-        __m512i end = _mm512_add_epi64(first, lengths);
-        top = _mm512_mask_min_epu64(top, some, top, first);
-        bottom = _mm512_mask_max_epu64(bottom, some, bottom, end);
-        if (_mm512_mask_cmpgt_epu64_mask(some, end, height))
-            break;
-    }
-    uint64_t first_row = (uint64_t)_mm512_reduce_min_epu64(top);
-    uint64_t end_row = (uint64_t)_mm512_reduce_max_epu64(bottom);
-    rows->top = first_row < rows->top ? first_row : rows->top;
-    rows->bottom = end_row > rows->bottom ? end_row : rows->bottom;
 }
 
 AVX512 static uint64_t count_shared_avx512(const km_block *block)
@@ -1183,6 +1134,7 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
 }
 
 #define overlap_avx512 overlap_avx2
+#define rows_of_avx512 rows_of_avx2
 
 static const km_kernels avx512 = KERNELS(avx512);
 

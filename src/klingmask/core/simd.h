@@ -15,13 +15,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The rows that foreground takes up, gathered from run to run. */
+/* The rows that foreground takes up. */
 typedef struct {
     const uint32_t *runs; /* background and foreground in turn */
-    size_t pairs;         /* of the two */
+    size_t pairs;         /* of the two; there is one */
     uint32_t height;      /* of an image of less than 2**31 pixels, in less than 2**20
-                             columns: their quotients are within 1 as floats */
-    uint64_t top, bottom; /* the first row, and the one after the last; over the height
+                             columns: quotients as floats are within 1 of those */
+    uint64_t top, bottom; /* found: the first row, and the one after the last; over the height
                              if some foreground goes on into the next column */
 } km_rows;
 
@@ -33,11 +33,11 @@ typedef struct {
 
 /* Reading of short codes, resumable: see read_text in counts.c. */
 typedef struct {
-    const char *at, *end; /* the text still to be read, after three codes at least */
-    uint32_t *runs;       /* where the next run goes, and up to 32 more may; the two
-                             before it are set */
-    uint64_t sum;         /* of the runs so far */
-    bool odd;             /* something was out of the ordinary: the rest is void */
+    const char *text, *at, *end; /* its start, what is still to be read, after a code at least */
+    uint32_t *runs;              /* where the next run goes, and up to KM_READ_SLACK more may */
+    uint32_t before[2];          /* what the first two numbers are differences to */
+    uint64_t sums[2];            /* of the runs, every other from the first and the second on */
+    bool odd;                    /* something was out of the ordinary: the rest is void */
 } km_codes;
 
 /* A colour to be laid over pixels: channel i becomes
@@ -94,15 +94,13 @@ typedef struct {
     /* Runs of background and foreground in turn, one after the other. */
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
 
-    /* Reads codes of up to three characters that are differences to the run two
-     * before, a vector at a time. It stops before a longer code and may stop
-     * before the last code or two. Sets `odd` if a character or a code is not well-formed,
-     * or a run is not from 1 to 2**30. NULL if there is no vector for it. */
+    /* Reads codes of up to three characters that are differences to the run two before, a
+     * vector at a time. It stops before a longer code. Sets `odd` if a character or a code
+     * is not well-formed, or a run is not from 1 to 2**25. NULL if there is no vector for
+     * it. */
     void (*read_codes)(km_codes *codes);
 
-    /* Finds the rows of foreground, of one pair at least, to add to what is there. It may
-     * stop at the first run that goes on into the next column. NULL if there is no vector
-     * for it. */
+    /* Finds the rows of foreground. NULL if there is no vector for it. */
     void (*rows_of)(km_rows *rows);
 
     /* Writes the codes of n runs as differences to the run two before, and returns
