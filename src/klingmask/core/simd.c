@@ -428,23 +428,19 @@ AVX2 static inline unsigned count_ones_avx2(uint64_t word)
 
 LIST(avx2, AVX2)
 
-/* 32 pixels of 32 bits: each byte of the bits goes to eight bytes, each of
- * which looks at one bit. */
-AVX2 static inline void expand32_avx2(uint32_t bits, __m256i value, uint8_t *pixels)
-{
-    __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
-                                      2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-    __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
-    __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32((int)bits), spread);
-    __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, own), own);
-    _mm256_storeu_si256((__m256i *)pixels, _mm256_and_si256(set, value));
-}
-
+/* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
 AVX2 static inline void expand_avx2(uint64_t word, uint8_t value, uint8_t *pixels)
 {
-    __m256i values = _mm256_set1_epi8((char)value);
-    expand32_avx2((uint32_t)word, values, pixels);
-    expand32_avx2((uint32_t)(word >> 32), values, pixels + 32);
+    const __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
+    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i values = _mm256_set1_epi8((char)value), all = _mm256_set1_epi64x((long long)word);
+    __m256i low = _mm256_shuffle_epi8(all, spread);
+    __m256i high = _mm256_shuffle_epi8(all, _mm256_add_epi8(spread, _mm256_set1_epi8(4)));
+    low = _mm256_cmpeq_epi8(_mm256_and_si256(low, own), own);
+    high = _mm256_cmpeq_epi8(_mm256_and_si256(high, own), own);
+    _mm256_storeu_si256((__m256i *)pixels, _mm256_and_si256(low, values));
+    _mm256_storeu_si256((__m256i *)(pixels + 32), _mm256_and_si256(high, values));
 }
 
 AVX2 static inline void expand_some_avx2(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
