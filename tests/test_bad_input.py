@@ -122,6 +122,20 @@ def test_an_error_in_a_list_says_which() -> None:
     assert (str(again), again.index, again.position) == (str(caught.value), 2, 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_list_that_is_decoded_names_the_first_that_cannot_be(order: Any, threads: int) -> None:
+    good = km.encode(np.eye(60, 70, dtype=np.uint8))
+    bad = {"size": [60, 70], "counts": good["counts"] + "1"}
+    out = np.zeros((5, 60, 70), np.uint8)
+    with pytest.raises(km.RLEError, match=r"rles\[3\]: byte \d+: the runs add up") as caught:
+        km.decode([good, good, good, bad, bad], order, out=out, threads=threads)
+    assert (caught.value.index, caught.value.position) == (3, len(good["counts"]))
+    np.testing.assert_array_equal(out[:3], [np.eye(60, 70)] * 3)
+    with pytest.raises(km.RLEError, match="outside 48"):
+        km.decode([{"size": [0, 5], "counts": "zz"}], threads=threads)
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros(4), np.zeros((1, 2, 3, 4)), np.zeros(()), np.zeros((2, 2, 2))]
 )

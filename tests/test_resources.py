@@ -92,7 +92,8 @@ def test_a_million_decodes_leave_the_resident_size_flat() -> None:
 
 
 def test_a_batch_allocates_its_output_and_little_more() -> None:
-    rles = [km.encode(np.tri(300, 400, k, np.uint8)) for k in range(-40, 40)]
+    rng = np.random.default_rng(0)
+    rles = [km.encode(rng.random((300, 400)) < 0.5) for _ in range(40)]  # as many runs as can be
     masks = km.MaskArray.from_rles(rles)
     out = masks.to_numpy()
     text = sum(len(rle["counts"]) for rle in rles)
@@ -101,7 +102,10 @@ def test_a_batch_allocates_its_output_and_little_more() -> None:
         calls: list[tuple[Callable[[], object], int]] = [
             (lambda: masks.to_numpy(), out.nbytes),
             (lambda: masks.to_numpy(out=out), 0),
-            (lambda: km.decode(rles, out=out), 16 * text),
+            (lambda: km.decode(rles), out.nbytes),
+            (lambda: km.decode(rles, out=out), 0),
+            (lambda: km.area(rles), 0),
+            (lambda: km.bbox(rles), 0),
             (lambda: km.encode(out), 16 * text),
         ]
         for call, allowed in calls:
@@ -110,7 +114,7 @@ def test_a_batch_allocates_its_output_and_little_more() -> None:
             before = tracemalloc.get_traced_memory()[0]
             call()
             peak = tracemalloc.get_traced_memory()[1] - before
-            assert peak - allowed < 2 * out[0].nbytes
+            assert peak - allowed < 4 * out[0].nbytes
     finally:
         tracemalloc.stop()
 

@@ -559,79 +559,125 @@ cdef list _in_threads(object work, size_t n, object threads):
         return list(pool.map(work, map(slice, ends[:-1], ends[1:])))
 
 
+# ---- stacks of images ----
+
+# As the core takes them.
+cdef struct _Stack:
+    uint8_t *pixels
+    size_t n
+    ptrdiff_t step  # bytes from image to image
+    ptrdiff_t down  # from row to row
+    bint columns    # they are column-major
+    uint32_t height
+    uint32_t width
+
+
+cdef bint _as_stack(cnp.ndarray array, _Stack *stack) noexcept:
+    """Points `stack` at bytes (h, w) or (n, h, w); False if the core cannot walk through them."""
+    cdef int axis = cnp.PyArray_NDIM(array) - 2
+    cdef ptrdiff_t down = cnp.PyArray_STRIDE(array, axis)
+    cdef ptrdiff_t across = cnp.PyArray_STRIDE(array, axis + 1)
+    stack.pixels = <uint8_t *>cnp.PyArray_DATA(array)
+    stack.n = cnp.PyArray_DIM(array, 0) if axis else 1
+    stack.step = cnp.PyArray_STRIDE(array, 0) if axis else 0
+    stack.down = down
+    stack.height = <uint32_t>cnp.PyArray_DIM(array, axis)
+    stack.width = <uint32_t>cnp.PyArray_DIM(array, axis + 1)
+    stack.columns = (
+        (down == 1 or stack.height == 1) and (across == stack.height or stack.width == 1)
+    )
+    return stack.columns or across == 1 or stack.width == 1 or cnp.PyArray_SIZE(array) == 0
+
+
 # ---- pixels out ----
 
-cdef void _paint_rows(const km_mask *masks, size_t n, uint8_t value, bint cleared,
-                      uint8_t *pixels, ptrdiff_t step, ptrdiff_t down,
-                      uint64_t *scratch) noexcept nogil:
+cdef bint _paint_stack(const _Stack *stack, const km_mask *masks, const km_source *sources,
+                       bint strict, uint8_t value, bint cleared, uint32_t *runs,
+                       uint64_t *scratch, km_failure *failure) noexcept nogil:
+    """Paints masks, or what it reads from sources into `runs`; False if that fails."""
+    cdef uint8_t *pixels = stack.pixels
+    cdef km_mask mask
+    cdef uint64_t area
     cdef size_t i = 0
-    while i < n:
-        km_decode_rows(&masks[i], value, cleared, pixels, down, scratch)
-        pixels += step
+    while i < stack.n:
+        if masks is not NULL:
+            mask = masks[i]
+        elif not km_read(&sources[i], strict, runs, &mask, &area, failure):
+            failure.source = i
+            return False
+        if stack.columns:
+            km_decode_columns(&mask, value, pixels)
+        else:
+            km_decode_rows(&mask, value, cleared, pixels, stack.down, scratch)
+        pixels += stack.step
         i += 1
+    return True
 
 
-cdef void _paint_columns(const km_mask *masks, size_t n, uint8_t value, uint8_t *pixels,
-                         ptrdiff_t step) noexcept nogil:
-    cdef size_t i = 0
-    while i < n:
-        km_decode_columns(&masks[i], value, pixels)
-        pixels += step
-        i += 1
+cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t first, bint strict,
+                uint8_t value, bint cleared) except -1:
+    """Decodes masks, or the sources from `first` on if there are none, into `out`.
 
-
-cdef int _paint(const km_mask *masks, size_t n, uint8_t value, bint cleared,
-                cnp.ndarray out) except -1:
-    """Decodes into `out`, uint8 or bool of shape (h, w), or (n, h, w), any strides.
-
-    `cleared` says that all of it is 0.
+    That is uint8 or bool, of shape (h, w), or (n, h, w), any strides. `cleared` says
+    that all of it is 0.
     """
-    cdef size_t size = cnp.PyArray_SIZE(out)
-    if size == 0:
-        return 0
-    cdef int axis = cnp.PyArray_NDIM(out) - 2
-    cdef ptrdiff_t step = cnp.PyArray_STRIDE(out, 0) if axis else 0
-    cdef ptrdiff_t down = cnp.PyArray_STRIDE(out, axis)
-    cdef ptrdiff_t across = cnp.PyArray_STRIDE(out, axis + 1)
-    cdef uint32_t height = masks.height, width = masks.width
-    cdef uint8_t *pixels = <uint8_t *>cnp.PyArray_DATA(out)
-    cdef uint64_t *scratch
-    if across == 1 or width == 1:
-        scratch = <uint64_t *>_allocate(km_decode_rows_scratch(height, width), sizeof(uint64_t))
-        if size <= SMALL:
-            _paint_rows(masks, n, value, cleared, pixels, step, down, scratch)
-        else:
-            with nogil:
-                _paint_rows(masks, n, value, cleared, pixels, step, down, scratch)
-        PyMem_RawFree(scratch)
-    elif (down == 1 or height == 1) and across == height:
-        if size <= SMALL:
-            _paint_columns(masks, n, value, pixels, step)
-        else:
-            with nogil:
-                _paint_columns(masks, n, value, pixels, step)
-    else:
+    cdef _Stack stack
+    cdef km_failure failure
+    cdef bint fine
+    cdef _Memory runs = None, scratch = None
+    cdef size_t work = cnp.PyArray_SIZE(out)
+    if not _as_stack(out, &stack):
         contiguous = np.empty((<object>out).shape, out.dtype)
-        _paint(masks, n, value, False, contiguous)
+        _paint(contiguous, masks, sources, first, strict, value, False)
         out[...] = contiguous
+        return 0
+    cdef const km_source *source = NULL
+    cdef uint32_t *read = NULL
+    cdef uint64_t *bits = NULL
+    if sources is not None:
+        source = sources.items + first
+        runs = _new_memory(sources.largest + KM_READ_SLACK, sizeof(uint32_t))
+        read = runs.runs()
+        work += sources.total
+    if not stack.columns:
+        scratch = _new_memory(km_decode_rows_scratch(stack.height, stack.width), sizeof(uint64_t))
+        bits = <uint64_t *>scratch.data
+    if work <= SMALL:
+        fine = _paint_stack(&stack, masks, source, strict, value, cleared, read, bits, &failure)
+    else:
+        with nogil:
+            fine = _paint_stack(
+                &stack, masks, source, strict, value, cleared, read, bits, &failure
+            )
+    if not fine:
+        failure.source += first
+        raise sources.explain(&failure)
     return 0
 
 
-def _paint_part(MaskArray masks not None, value, cleared, cnp.ndarray out, part):
-    """Paints the masks of a slice, as one of several threads."""
-    cdef MaskArray own = masks[part]
-    _paint(own.items(), own.n, value, cleared, out[part])
+def _paint_part(many, strict, value, cleared, cnp.ndarray out, part):
+    """Paints a slice of a MaskArray or of _Sources, as one of several threads."""
+    cdef MaskArray own
+    if isinstance(many, MaskArray):
+        own = many[part]
+        _paint(out[part], own.items(), None, 0, strict, value, cleared)
+    else:
+        _paint(out[part], NULL, many, part.start, strict, value, cleared)
+
+
+cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, size_t i):
+    return RLEError(
+        f"the masks must have one size: mask 0 has ({first.height}, {first.width}), "
+        f"mask {i} has ({height}, {width})",
+        index=i,
+    )
 
 
 cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
     cdef size_t i = 1
     while i < n:
-        if masks[i].height != masks[0].height or masks[i].width != masks[0].width:
-            raise RLEError(
-                f"the masks must have one size: mask 0 has ({masks[0].height}, "
-                f"{masks[0].width}), mask {i} has ({masks[i].height}, {masks[i].width})",
-                index=i,
-            )
+        if masks[i].height != masks.height or masks[i].width != masks.width:
+            raise _other_size(masks, masks[i].height, masks[i].width, i)
         i += 1
     return 0
 
@@ -698,15 +744,16 @@ cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) ex
     return 0
 
 
-cdef object _decode(const km_mask *masks, size_t n, MaskArray stack, object order, object dtype,
-                    object value, object out, object threads=1):
+cdef object _decode(const km_mask *masks, size_t n, object many, object order, object dtype,
+                    object value, object out, object threads=1, bint strict=True):
     """The pixels of one mask, or of n stacked, in a new array or in `out`.
 
-    `stack` is what the n masks are in, None for one mask.
+    `many` is the MaskArray of the n masks, or the _Sources to read them from, and then
+    the first mask need only have a size; None for one mask.
     """
-    cdef bint cleared = False, columns = order == "F", stacked = stack is not None
+    cdef bint cleared = False, columns = order == "F", stacked = many is not None
     cdef int level
-    _require_one_size(masks, n)
+    cdef _Sources sources = many if isinstance(many, _Sources) else None
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if out is None:
@@ -716,10 +763,26 @@ cdef object _decode(const km_mask *masks, size_t n, MaskArray stack, object orde
         _check_out(out, masks, n, stacked)
     level = _check_value(value, out)
     if threads == 1:
-        _paint(masks, n, level, cleared, out)
+        _paint(out, NULL if sources is not None else masks, sources, 0, strict, level, cleared)
     else:
-        _in_threads(partial(_paint_part, stack, level, cleared, out), n, threads)
+        _in_threads(partial(_paint_part, many, strict, level, cleared, out), n, threads)
     return out
+
+
+cdef object _decode_all(object rles, object order, object dtype, object value, object out,
+                        object threads, bint strict):
+    """A list of rles, stacked: each is read just before it is painted."""
+    cdef _Sources sources = _read_sources(rles)
+    cdef km_mask first
+    cdef km_source *source
+    cdef size_t i
+    if sources.n:
+        first.height, first.width = sources.items.height, sources.items.width
+    for i in range(sources.n):
+        source = &sources.items[i]
+        if source.height != first.height or source.width != first.width:
+            raise _other_size(&first, source.height, source.width, i)
+    return _decode(&first, sources.n, sources, order, dtype, value, out, threads, strict)
 
 
 cdef int _check_value(object value, cnp.ndarray out) except -1:
@@ -745,17 +808,6 @@ cdef cnp.ndarray _foreground(object array, int ndim):
     return pixels.astype(bool)
 
 
-# A stack of images as the core takes them.
-cdef struct _Stack:
-    const uint8_t *pixels
-    size_t n
-    ptrdiff_t step  # bytes from image to image
-    ptrdiff_t down  # from row to row
-    bint columns    # they are column-major
-    uint32_t height
-    uint32_t width
-
-
 cdef size_t _scratch_words(const _Stack *stack) noexcept nogil:
     if stack.columns:
         return km_scan_columns_scratch(stack.height, stack.width)
@@ -765,7 +817,7 @@ cdef size_t _scratch_words(const _Stack *stack) noexcept nogil:
 cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
                         _Memory memory) noexcept nogil:
     """Fills `masks` and `memory`; False if there is not memory enough."""
-    cdef const uint8_t *pixels = stack.pixels
+    cdef uint8_t *pixels = stack.pixels
     cdef size_t used = 0, capacity = 0, n_runs, i = 0
     while i < stack.n:
         if stack.columns:
@@ -800,20 +852,9 @@ cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
         raise _too_large(high, wide)
     cdef _Stack stack
     cdef bint fine
-    stack.n = cnp.PyArray_DIM(array, 0) if axis else 1
-    stack.height = <uint32_t>high
-    stack.width = <uint32_t>wide
-    stack.columns = False
-    if cnp.PyArray_SIZE(array):
-        stack.columns = (
-            (cnp.PyArray_STRIDE(array, axis) == 1 or high == 1)
-            and (cnp.PyArray_STRIDE(array, axis + 1) == high or wide == 1)
-        )
-        if not stack.columns and cnp.PyArray_STRIDE(array, axis + 1) != 1:
-            array = np.ascontiguousarray(array)
-    stack.step = cnp.PyArray_STRIDE(array, 0) if axis else 0
-    stack.down = cnp.PyArray_STRIDE(array, axis)
-    stack.pixels = <const uint8_t *>cnp.PyArray_DATA(array)
+    if not _as_stack(array, &stack):
+        array = np.ascontiguousarray(array)
+        _as_stack(array, &stack)
     cdef _Memory memory = _new_memory(stack.n, sizeof(uint32_t))
     cdef uint64_t *scratch = <uint64_t *>_allocate(_scratch_words(&stack), sizeof(uint64_t))
     if cnp.PyArray_SIZE(array) <= SMALL:
@@ -1677,6 +1718,7 @@ cdef class MaskArray:
         -------
         ndarray, shape (n, h, w)
         """
+        _require_one_size(self.items(), self.n)
         return _decode(self.items(), self.n, self, order, dtype, value, out, threads)
 
     def to_rles(self):
@@ -1752,7 +1794,8 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, thr
         As `Mask.from_rle` takes it.
     order, dtype, value, out
         As for `Mask.to_numpy`. For a list, `order` is that of each mask and
-        `out` has the shape (n, h, w).
+        `out` has the shape (n, h, w); if one of the rles cannot be read, those before
+        it are in `out` already.
     strict : bool
         As for `Mask.from_rle`.
     threads : int
@@ -1768,8 +1811,9 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, thr
         memory = _read_one(rle, strict, &mask)
         _check_threads(threads)
         return _decode(&mask, 1, None, order, dtype, value, out)
-    cdef MaskArray masks = _as_array(rle, strict)
-    return masks.to_numpy(order, dtype, value, out, threads=threads)
+    if isinstance(rle, MaskArray):
+        return rle.to_numpy(order, dtype, value, out, threads=threads)
+    return _decode_all(rle, order, dtype, value, out, threads, strict)
 
 
 def encode(array, *, threads=1):
