@@ -82,32 +82,4 @@ static inline uint64_t km_range(unsigned from, unsigned to)
     return (~UINT64_C(0) >> (KM_WORD - (to - from))) << from;
 }
 
-static inline void km_set_four(uint64_t *words)
-{
-    words[0] = words[1] = words[2] = words[3] = ~UINT64_C(0);
-}
-
-/* Sets the bits from..to - 1 of a string; from < to. */
-static inline void km_set_range(uint64_t *words, uint64_t from, uint64_t to)
-{
-    size_t first = (size_t)(from / KM_WORD), last = (size_t)((to - 1) / KM_WORD);
-    unsigned low = (unsigned)(from % KM_WORD), high = (unsigned)((to - 1) % KM_WORD) + 1;
-    if (first == last) {
-        words[first] |= km_range(low, high);
-        return;
-    }
-    words[first] |= km_range(low, KM_WORD);
-    /* Words between are set twice where that saves asking how many are left, which is
-     * anybody's guess. (And one by one, compilers would call memset for the few there are.) */
-    size_t between = last - first - 1;
-    if (between >= 4) {
-        for (size_t i = first + 1; i + 4 < last; i += 4)
-            km_set_four(words + i);
-        km_set_four(words + last - 4);
-    } else if (between > 0) {
-        words[first + 1] = words[first + 1 + between / 2] = words[last - 1] = ~UINT64_C(0);
-    }
-    words[last] |= km_range(0, high);
-}
-
 #endif

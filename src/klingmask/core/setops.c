@@ -2,6 +2,7 @@
 #include "bits.h"
 #include "klingmask.h"
 #include "runs.h"
+#include "simd.h"
 
 #include <string.h>
 
@@ -107,57 +108,41 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
     return shared.from < shared.to ? shared : (km_extent){0, 0};
 }
 
-/* Sets the bits of the foreground, all of which is in the extent. */
-static void set_foreground(const km_mask *mask, km_extent extent, uint64_t *bits)
-{
-    uint64_t end = 0;
-    for (size_t i = 1; i < mask->n_runs; i += 2) {
-        uint64_t start = end + mask->runs[i - 1];
-        end = start + mask->runs[i];
-        km_set_range(bits, start - extent.from, end - extent.from);
-    }
-}
-
-/* Sets the bits of what background there is in the extent. */
-static void set_background(const km_mask *mask, km_extent extent, uint64_t *bits)
-{
-    uint64_t start = 0;
-    for (size_t i = 0; i < mask->n_runs && start < extent.to; i += 2) {
-        uint64_t end = start + mask->runs[i];
-        uint64_t from = start > extent.from ? start : extent.from;
-        uint64_t to = end < extent.to ? end : extent.to;
-        if (from < to)
-            km_set_range(bits, from - extent.from, to - extent.from);
-        start = end + (i + 1 < mask->n_runs ? mask->runs[i + 1] : 0);
-    }
-}
-
-/* A union is the bits of the foreground, or-ed; an intersection what is left
- * by the bits of the background, or-ed. */
+/* A union is the bits of the foreground, or-ed; an intersection what is left by the bits of
+ * the background, or-ed. The bits from scratch[1] on begin with the extent, outside which
+ * there is background. */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
-                              uint32_t *runs, uint64_t *bits)
+                              uint32_t *runs, uint64_t *scratch)
 {
+    enum { BLOCK = 256 };
     bool uniting = operation == KM_UNION;
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
-    uint64_t length = extent.to - extent.from;
-    size_t words = km_words(length);
+    uint64_t length = extent.to - extent.from, *bits = scratch + 1;
+    size_t words = km_words(length), n_runs = 0, n_changes = 0;
+    unsigned tail = length % KM_WORD;
     memset(bits, 0, words * sizeof *bits);
-    for (size_t i = 0; i < n; i++)
-        (uniting ? set_foreground : set_background)(&masks[i], extent, bits);
-    size_t n_runs = 0;
-    uint64_t before = 0, position = 0; /* the bit before the word; the last change */
-    for (size_t i = 0; i < words; i++) {
-        uint64_t word = uniting ? bits[i] : ~bits[i];
-        if (i == length / KM_WORD)
-            word &= km_range(0, length % KM_WORD);
-        for (uint64_t changes = word ^ (word << 1 | before); changes; changes &= changes - 1) {
-            uint64_t at = extent.from + i * KM_WORD + km_lowest_one(changes);
-            runs[n_runs++] = (uint32_t)(at - position);
-            position = at;
-        }
-        before = word >> (KM_WORD - 1);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t *own = masks[i].runs;
+        size_t skip = uniting; /* a run of background */
+        km_simd.set_runs(own + skip, masks[i].n_runs - skip, uniting ? own[0] : 0, extent.from,
+                         extent.to, bits);
     }
-    if (before) { /* the foreground ends with the last word */
+    uint64_t background = uniting ? 0 : ~UINT64_C(0), position = 0;
+    bits[-1] = background;
+    if (tail > 0 && !uniting)
+        bits[words - 1] |= km_range(tail, KM_WORD);
+    for (size_t i = 0; i < words; i += BLOCK) {
+        km_changes listed[BLOCK];
+        size_t some = words - i < BLOCK ? words - i : BLOCK;
+        size_t found = km_simd.list_line(bits + i, some, i, listed, &n_changes);
+        for (size_t j = 0; j < found; j++)
+            for (uint64_t changes = listed[j].bits; changes; changes &= changes - 1) {
+                uint64_t at = (uint64_t)listed[j].word * KM_WORD + km_lowest_one(changes);
+                runs[n_runs++] = (uint32_t)(extent.from + at - position);
+                position = extent.from + at;
+            }
+    }
+    if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) { /* no change shows the end */
         runs[n_runs++] = (uint32_t)(extent.to - position);
         position = extent.to;
     }
@@ -178,7 +163,7 @@ size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 {
     if (bits_are_worth_it(masks, n)) {
         km_extent all = extent_of_union(masks, n);
-        return km_words(all.to - all.from);
+        return 1 + km_words(all.to - all.from) + KM_BLOCK; /* for what vectors look at too */
     }
     return (n * sizeof(km_mask) + total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) + 1;
 }

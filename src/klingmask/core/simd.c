@@ -290,6 +290,36 @@ static uint64_t count_shared_scalar(const km_block *block)
     return count;
 }
 
+/* Over any set_range, which sets the bits from..to - 1. */
+#define SET_RUNS(level, target)                                                                    \
+    target static void set_runs_##level(const uint32_t *runs, size_t n, uint64_t start,            \
+                                        uint64_t from, uint64_t to, uint64_t *bits)                \
+    {                                                                                              \
+        for (size_t i = 0; i < n && start < to; i += 2) {                                          \
+            uint64_t end = start + runs[i];                                                        \
+            uint64_t first = start > from ? start : from, last = end < to ? end : to;              \
+            if (first < last)                                                                      \
+                set_range_##level(bits, first - from, last - from);                                \
+            start = end + (i + 1 < n ? runs[i + 1] : 0);                                           \
+        }                                                                                          \
+    }
+
+static inline void set_range_scalar(uint64_t *bits, uint64_t from, uint64_t to)
+{
+    size_t first = (size_t)(from / KM_WORD), last = (size_t)((to - 1) / KM_WORD);
+    unsigned low = (unsigned)(from % KM_WORD), high = (unsigned)((to - 1) % KM_WORD) + 1;
+    if (first == last) {
+        bits[first] |= km_range(low, high);
+        return;
+    }
+    bits[first] |= km_range(low, KM_WORD);
+    for (size_t i = first + 1; i < last; i++)
+        bits[i] = ~UINT64_C(0);
+    bits[last] |= km_range(0, high);
+}
+
+SET_RUNS(scalar, ANY)
+
 /* What tiers share, over any add_shared, which adds what spans of columns share to a sum
  * and is given where the two of them start. */
 #define OVERLAP(level, target, sum_type, zero, total)                                              \
@@ -339,6 +369,7 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
      .read_codes = read_codes_##level,                                                             \
      .rows_of = rows_of_##level,                                                                   \
      .write_codes = write_codes_##level,                                                           \
+     .set_runs = set_runs_##level,                                                                 \
      .blend = blend_##level,                                                                       \
      .stamp = stamp_##level,                                                                       \
      .count_shared = count_shared_##level,                                                         \
@@ -807,6 +838,30 @@ AVX2 static uint64_t count_shared_avx2(const km_block *block)
     return sums[0] + sums[1] + sums[2] + sums[3];
 }
 
+/* Four words at a time: how many a run goes through is anybody's guess. */
+AVX2 static inline void set_range_avx2(uint64_t *bits, uint64_t from, uint64_t to)
+{
+    enum { FOUR = 4 * KM_WORD };
+    uint64_t low = from % KM_WORD, left = to - from + low; /* bits from the first word on */
+    __m256i *words = (__m256i *)(bits + from / KM_WORD);
+    if (left <= KM_WORD) {
+        bits[from / KM_WORD] |= km_range((unsigned)low, (unsigned)left);
+        return;
+    }
+    const __m256i all = _mm256_set1_epi64x(-1), places = _mm256_setr_epi64x(0, 64, 128, 192);
+    __m256i set = _mm256_sllv_epi64(all, _mm256_setr_epi64x((long long)low, 0, 0, 0));
+    for (; left > FOUR; left -= FOUR, words++) {
+        _mm256_storeu_si256(words, _mm256_or_si256(_mm256_loadu_si256(words), set));
+        set = all;
+    }
+    /* How many bits of each word, if not all, come before the end: shifts of 64 leave none. */
+    __m256i before = _mm256_subs_epu16(_mm256_set1_epi64x((long long)left), places);
+    set = _mm256_andnot_si256(_mm256_sllv_epi64(all, before), set);
+    _mm256_storeu_si256(words, _mm256_or_si256(_mm256_loadu_si256(words), set));
+}
+
+SET_RUNS(avx2, AVX2)
+
 AVX2 static inline __m256i add_shared_avx2(__m256i sum, const km_tier *a, size_t i,
                                            const km_tier *b, size_t j)
 {
@@ -1129,6 +1184,7 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
     }
 }
 
+#define set_runs_avx512 set_runs_avx2
 #define overlap_avx512 overlap_avx2
 #define rows_of_avx512 rows_of_avx2
 

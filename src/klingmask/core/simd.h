@@ -107,6 +107,12 @@ typedef struct {
      * where they end; 64 characters more may be written. */
     char *(*write_codes)(const uint32_t *runs, size_t n, char *text);
 
+    /* Sets the bits from..to - 1 that are in every other of the runs, from the first on, which
+     * starts at `start`. Bit `from` is the first one. May write the bits of KM_BLOCK words
+     * after the last as they are. */
+    void (*set_runs)(const uint32_t *runs, size_t n, uint64_t start, uint64_t from, uint64_t to,
+                     uint64_t *bits);
+
     /* Lays a tint over the pixels of `channels` bytes, 3 or 4, whose bits are set;
      * touches no others. */
     void (*blend)(const uint64_t *bits, size_t words, unsigned channels, const km_tint *tint,
