@@ -159,16 +159,17 @@ enum {
     CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t)
 };
 
-static uint32_t rows_of_block(size_t words)
+static uint32_t rows_of_block(uint32_t height, size_t words)
 {
-    return words < BLOCK ? (uint32_t)(BLOCK / words) : 1;
+    uint32_t rows = words < BLOCK ? (uint32_t)(BLOCK / words) : 1;
+    return rows < height ? rows : height;
 }
 
-static km_scan scan_of_rows(uint64_t *scratch, uint32_t width)
+static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
     uint64_t *bits = scratch + 1 + words;
-    uint64_t *counters = bits + words * rows_of_block(words) + KM_BLOCK;
+    uint64_t *counters = bits + words * rows_of_block(height, words) + KM_BLOCK;
     km_changes *listed = (km_changes *)(counters + ((size_t)width + 1) / 2);
     return (km_scan){scratch, bits, (uint32_t *)counters, listed};
 }
@@ -178,36 +179,31 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
     size_t words = km_words(width);
     if (words == 0)
         return 1;
-    return 1 + words * (1 + rows_of_block(words)) + KM_BLOCK + ((size_t)width + 1) / 2 +
+    return 1 + words * (1 + rows_of_block(height, words)) + KM_BLOCK + ((size_t)width + 1) / 2 +
            CHANGES_WORDS * words * height;
 }
 
-static km_scan scan_of_columns(uint64_t *scratch)
+static size_t words_of_block(size_t words)
 {
+    return words < BLOCK ? words : BLOCK;
+}
+
+static km_scan scan_of_columns(uint64_t *scratch, uint32_t height, uint32_t width)
+{
+    size_t block = words_of_block(km_words((size_t)height * width));
     uint64_t *bits = scratch + 2;
-    return (km_scan){scratch, bits, NULL, (km_changes *)(bits + BLOCK + KM_BLOCK)};
+    return (km_scan){scratch, bits, NULL, (km_changes *)(bits + block + KM_BLOCK)};
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
-    return 2 + BLOCK + KM_BLOCK + CHANGES_WORDS * km_words((size_t)height * width);
-}
-
-/* Turns positions of changes into the gaps between them. */
-static void positions_to_runs(uint32_t *runs, size_t n_changes, uint64_t pixels)
-{
-    uint32_t before = 0;
-    for (size_t i = 0; i < n_changes; i++) {
-        uint32_t position = runs[i];
-        runs[i] = position - before;
-        before = position;
-    }
-    runs[n_changes] = (uint32_t)(pixels - before);
+    size_t words = km_words((size_t)height * width);
+    return 2 + words_of_block(words) + KM_BLOCK + CHANGES_WORDS * words;
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
 {
-    km_scan scan = scan_of_columns(scratch);
+    km_scan scan = scan_of_columns(scratch, height, width);
     size_t n = (size_t)height * width, n_changes = 0;
     bool clear = false; /* the last block: then what follows probably is, too */
     *scan.n = scan.bits[-1] = 0;
@@ -234,12 +230,16 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
 
 void km_runs_columns(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
-    km_scan scan = scan_of_columns(scratch);
-    size_t n_changes = 0;
+    km_scan scan = scan_of_columns(scratch, height, width);
+    size_t n_runs = 0;
+    uint32_t before = 0;
     for (size_t i = 0; i < *scan.n; i++)
-        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1)
-            runs[n_changes++] = scan.listed[i].word * KM_WORD + km_lowest_one(bits);
-    positions_to_runs(runs, n_changes, (uint64_t)height * width);
+        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1) {
+            uint32_t position = scan.listed[i].word * KM_WORD + km_lowest_one(bits);
+            runs[n_runs++] = position - before;
+            before = position;
+        }
+    runs[n_runs] = height * width - before;
 }
 
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
@@ -247,7 +247,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
 {
     if (height == 0 || width == 0)
         return 1;
-    km_scan scan = scan_of_rows(scratch, width);
+    km_scan scan = scan_of_rows(scratch, height, width);
     size_t words = km_words(width), n_changes = 0;
     memset(scan.counters, 0, width * sizeof *scan.counters);
     /* Before the first pixel of a column comes the last of the column to its
@@ -270,8 +270,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
             row += (uint32_t)skipped;
             at += skipped * width;
         }
-        rows = rows_of_block(words);
-        rows = height - row < rows ? height - row : rows;
+        rows = rows_of_block(height - row, words);
         if (rows == 0)
             break;
         km_simd.pack_rows(at, stride, rows, width, scan.bits);
@@ -297,7 +296,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
         runs[0] = 0;
         return;
     }
-    km_scan scan = scan_of_rows(scratch, width);
+    km_scan scan = scan_of_rows(scratch, height, width);
     uint32_t n_changes = 0;
     for (uint32_t x = 0; x < width; x++) {
         uint32_t in_column = scan.counters[x];
@@ -311,5 +310,11 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
             runs[scan.counters[column]++] = column * height + row;
         }
     }
-    positions_to_runs(runs, n_changes, (uint64_t)height * width);
+    uint32_t before = 0; /* positions become the gaps between them */
+    for (size_t i = 0; i < n_changes; i++) {
+        uint32_t position = runs[i];
+        runs[i] = position - before;
+        before = position;
+    }
+    runs[n_changes] = height * width - before;
 }
