@@ -113,7 +113,7 @@ static bool read_text(const km_source *source, bool strict, bool vectors, km_rea
 {
     const char *text = source->chars, *text_end = text + source->length, *at = text;
     uint64_t pixels = (uint64_t)source->height * source->width;
-    uint32_t before[2] = {0, 0}; /* the next two numbers are differences to; as read, not merged */
+    uint32_t before[2] = {0, 0}; /* what the next two numbers add to; as read, not merged */
     size_t index = 0;
     while (at < text_end) {
         km_writer *writer = &reader->writer;
