@@ -224,9 +224,13 @@ def _call(peer: str, work: Work) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("peer", [FLOOR, *PEERS])
+@pytest.mark.parametrize("visit", range(3))
 @pytest.mark.parametrize(("operation", "corpus"), CASES)
-def test_speed(benchmark: Any, operation: str, corpus: str, peer: str) -> None:
-    """Check that the peer's answer is the right one, then time it."""
+def test_speed(benchmark: Any, operation: str, corpus: str, visit: int, peer: str) -> None:
+    """Check that the peer's answer is the right one, then time it.
+
+    One after the other, three times: what else the machine does does not hit one alone.
+    """
     if corpus in corpora.NEEDS_SHARED and not corpora.SHARED.exists():
         pytest.skip("needs ../shared/data, which the public repository does not carry")
     work, expected = _prepare(operation, corpus)
@@ -238,7 +242,7 @@ def test_speed(benchmark: Any, operation: str, corpus: str, peer: str) -> None:
         if not hasattr(PEERS[peer], "area_bbox" if work.method == "columns" else work.method):
             pytest.skip(f"{peer} has no {work.method}")
         call = _call(peer, work)
-        assert work.same(work.plain(_result(peer, work)), expected)
+        assert visit > 0 or work.same(work.plain(_result(peer, work)), expected)
     benchmark.group = f"{operation} | {corpus}"
     benchmark.extra_info.update(operation=operation, corpus=corpus, peer=peer, masks=work.masks)
     benchmark(call)
