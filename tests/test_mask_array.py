@@ -166,3 +166,27 @@ def test_real_masks(coco_results: list[dict[str, Any]], sav_file: dict[str, Any]
     np.testing.assert_array_equal(km.iou(frame, later), coco.iou(frame, later, [0] * 5))
     union = coco.merge(frame)
     assert km.union(frame) == {"size": union["size"], "counts": union["counts"].decode()}
+
+
+@pytest.mark.parametrize("width", [1088, 1100])  # whole cache lines, and not
+@pytest.mark.parametrize("n", [16, 31])  # more than the caches hold; and fresh memory
+def test_large_outputs(width: int, n: int) -> None:
+    """They are written otherwise; the pixels are the same."""
+    rng = np.random.default_rng(0)
+    stack = np.zeros((n, 1000, width), np.uint8)
+    for k, image in enumerate(stack):
+        y, x, h, w = rng.integers(1, 500, 4)
+        image[y : y + h, x : x + w + 64 * (k % 9)] = 1
+        image[:, : k % 3] = 1
+    stack[2] = rng.random(stack[2].shape) < 0.3
+    stack[3:5] = [[[0]], [[1]]]
+    rles = km.encode(stack)
+    out = np.full_like(stack, 7)
+    for threads in (1, 2):
+        np.testing.assert_array_equal(km.decode(rles, threads=threads), stack)
+        np.testing.assert_array_equal(km.decode(rles, out=out, threads=threads), stack)
+        out.fill(7)
+    part = np.full((n, 1024, width + 64), 7, np.uint8)
+    km.decode(rles, out=part[:, 5:1005, 3 : width + 3], value=255)
+    np.testing.assert_array_equal(part[:, 5:1005, 3 : width + 3], 255 * stack)
+    assert np.count_nonzero(part == 7) == part.size - stack.size

@@ -105,7 +105,12 @@ cdef extern from "klingmask.h" nogil:
     void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
     size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
     bint km_is_narrow(const km_mask *mask)
-    void km_decode_rows(const km_mask *mask, uint8_t value, bint cleared, uint8_t *pixels,
+    ctypedef enum km_before:
+        KM_UNKNOWN
+        KM_CLEARED
+        KM_FAR
+
+    void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
                         ptrdiff_t stride, uint64_t *scratch)
     size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
     size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
@@ -592,7 +597,7 @@ cdef bint _as_stack(cnp.ndarray array, _Stack *stack) noexcept:
 # ---- pixels out ----
 
 cdef bint _paint_stack(const _Stack *stack, const km_mask *masks, const km_source *sources,
-                       bint strict, uint8_t value, bint cleared, uint32_t *runs,
+                       bint strict, uint8_t value, km_before before, uint32_t *runs,
                        uint64_t *scratch, km_failure *failure) noexcept nogil:
     """Paints masks, or what it reads from sources into `runs`; False if that fails."""
     cdef uint8_t *pixels = stack.pixels
@@ -608,18 +613,17 @@ cdef bint _paint_stack(const _Stack *stack, const km_mask *masks, const km_sourc
         if stack.columns:
             km_decode_columns(&mask, value, pixels)
         else:
-            km_decode_rows(&mask, value, cleared, pixels, stack.down, scratch)
+            km_decode_rows(&mask, value, before, pixels, stack.down, scratch)
         pixels += stack.step
         i += 1
     return True
 
 
 cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t first, bint strict,
-                uint8_t value, bint cleared) except -1:
+                uint8_t value, km_before before) except -1:
     """Decodes masks, or the sources from `first` on if there are none, into `out`.
 
-    That is uint8 or bool, of shape (h, w), or (n, h, w), any strides. `cleared` says
-    that all of it is 0.
+    That is uint8 or bool, of shape (h, w), or (n, h, w), any strides.
     """
     cdef _Stack stack
     cdef km_failure failure
@@ -628,7 +632,7 @@ cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t 
     cdef size_t work = cnp.PyArray_SIZE(out)
     if not _as_stack(out, &stack):
         contiguous = np.empty((<object>out).shape, out.dtype)
-        _paint(contiguous, masks, sources, first, strict, value, False)
+        _paint(contiguous, masks, sources, first, strict, value, KM_UNKNOWN)
         out[...] = contiguous
         return 0
     cdef const km_source *source = NULL
@@ -643,11 +647,11 @@ cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t 
         scratch = _new_memory(km_decode_rows_scratch(stack.height, stack.width), sizeof(uint64_t))
         bits = <uint64_t *>scratch.data
     if work <= SMALL:
-        fine = _paint_stack(&stack, masks, source, strict, value, cleared, read, bits, &failure)
+        fine = _paint_stack(&stack, masks, source, strict, value, before, read, bits, &failure)
     else:
         with nogil:
             fine = _paint_stack(
-                &stack, masks, source, strict, value, cleared, read, bits, &failure
+                &stack, masks, source, strict, value, before, read, bits, &failure
             )
     if not fine:
         failure.source += first
@@ -655,14 +659,14 @@ cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t 
     return 0
 
 
-def _paint_part(many, strict, value, cleared, cnp.ndarray out, part):
+def _paint_part(many, strict, value, int before, cnp.ndarray out, part):
     """Paints a slice of a MaskArray or of _Sources, as one of several threads."""
     cdef MaskArray own
     if isinstance(many, MaskArray):
         own = many[part]
-        _paint(out[part], own.items(), None, 0, strict, value, cleared)
+        _paint(out[part], own.items(), None, 0, strict, value, <km_before>before)
     else:
-        _paint(out[part], NULL, many, part.start, strict, value, cleared)
+        _paint(out[part], NULL, many, part.start, strict, value, <km_before>before)
 
 
 cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, size_t i):
@@ -694,17 +698,17 @@ cdef int _pixel_type(object dtype) except -1:
     raise TypeError(f"dtype must be uint8 or bool, got {dtype}")
 
 
-# From so many bytes on, memory comes from the system afresh: all 0, and free until it is
-# written to. Less is memory used before, which is best cleared just before it is painted.
 cdef enum:
-    FRESH = 32 << 20
+    FAR = 16 << 20    # bytes that a core's share of the caches does not hold
+    FRESH = 32 << 20  # and so many come from the system afresh: 0, and free until written to
 
 
-cdef bint _are_best_cleared(const km_mask *masks, size_t n, bint stacked) noexcept:
-    """Whether to start from zeros."""
-    if stacked:
-        return n > 0 and n * km_pixels(masks) >= FRESH
-    return km_is_narrow(masks)
+cdef km_before _before(const km_mask *masks, size_t n, bint columns, bint stacked, bint new):
+    """What an output for the masks is best, if it is new, or known to be."""
+    cdef uint64_t size = n * km_pixels(masks) if n else 0
+    if new and not columns and (size >= FRESH if stacked else km_is_narrow(masks)):
+        return KM_CLEARED
+    return KM_FAR if size >= FAR and not (new and size >= FRESH) else KM_UNKNOWN
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
@@ -751,21 +755,21 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     `many` is the MaskArray of the n masks, or the _Sources to read them from, and then
     the first mask need only have a size; None for one mask.
     """
-    cdef bint cleared = False, columns = order == "F", stacked = many is not None
+    cdef bint columns = order == "F", stacked = many is not None, new = out is None
     cdef int level
     cdef _Sources sources = many if isinstance(many, _Sources) else None
+    cdef km_before before = _before(masks, n, columns, stacked, new)
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
-    if out is None:
-        cleared = not columns and _are_best_cleared(masks, n, stacked)
-        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), cleared)
+    if new:
+        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), before == KM_CLEARED)
     else:
         _check_out(out, masks, n, stacked)
     level = _check_value(value, out)
     if threads == 1:
-        _paint(out, NULL if sources is not None else masks, sources, 0, strict, level, cleared)
+        _paint(out, NULL if sources is not None else masks, sources, 0, strict, level, before)
     else:
-        _in_threads(partial(_paint_part, many, strict, level, cleared, out), n, threads)
+        _in_threads(partial(_paint_part, many, strict, level, <int>before, out), n, threads)
     return out
 
 

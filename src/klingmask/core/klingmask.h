@@ -105,11 +105,12 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 /* Column-major, contiguous. */
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
 
-/* Row-major, `stride` bytes from row to row; `scratch` has
- * km_decode_rows_scratch() words of 64 bits. `cleared` says that all pixels
- * are 0 before. */
+/* Row-major, `stride` bytes from row to row; `scratch` has km_decode_rows_scratch() words
+ * of 64 bits. `before` says what is known of the pixels: all are 0, or they are far, of an
+ * output that the caches do not hold. */
+typedef enum { KM_UNKNOWN, KM_CLEARED, KM_FAR } km_before;
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *pixels,
+void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch);
 
 /* Whether the foreground spans at most half of the columns: then a cleared

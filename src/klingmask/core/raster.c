@@ -94,22 +94,24 @@ bool km_is_narrow(const km_mask *mask)
     return right - left <= mask->width / 2;
 }
 
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *pixels,
+void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch)
 {
-    uint32_t height = mask->height, width = mask->width, left, right;
+    uint32_t height = mask->height, width = mask->width, left = 0;
     if (height == 0 || width == 0)
         return;
-    bool narrow = cleared || km_is_narrow(mask);
-    if (narrow && !cleared)
+    bool lines = stride % LINE == 0, far = before == KM_FAR && lines;
+    bool narrow = before == KM_CLEARED || (!far && km_is_narrow(mask));
+    if (narrow && before != KM_CLEARED)
         clear(pixels, stride, height, width);
-    if (mask->n_runs < 2)
+    if (narrow && mask->n_runs < 2)
         return;
-    km_columns(mask, &left, &right);
-    km_window window = {0, narrow ? right : width, 0, 0, height, 0, scratch, 0, 0};
+    km_window window = {.right = width, .end = height, .changes = scratch};
     /* Vectors are stored fastest where they do not cross cache lines. Where all
      * rows start alike, words of bits start where lines do. */
-    uint32_t past = stride % LINE == 0 ? (uint32_t)((uintptr_t)pixels % LINE) : 0;
+    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % LINE) : 0;
+    if (narrow)
+        km_columns(mask, &left, &window.right);
     uint32_t in_line = (left + past) % LINE;
     if (narrow && in_line <= left)
         window.left = left - in_line;
@@ -119,13 +121,16 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, uint8_t *p
     window.words = km_words((uint64_t)columns + window.skip);
     memset(scratch, 0, height * window.words * sizeof *scratch);
     mark_changes(mask, &window);
-    if (!narrow) {
+    if (far) { /* rows of background are painted, too */
+        window.top = 0;
+        window.bottom = height;
+    } else if (!narrow) {
         clear(pixels, stride, (uint32_t)window.top, width);
         clear(pixels + (ptrdiff_t)window.bottom * stride, stride, height - (uint32_t)window.bottom,
               width);
     }
     km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
-                  columns, window.skip, value,
+                  columns, window.skip, value, far,
                   pixels + (ptrdiff_t)window.top * stride + window.left, stride);
 }
 

@@ -173,12 +173,13 @@ PACK_ROWS(scalar, ANY)
 SKIP_CLEAR(scalar, ANY, uint64_t, 0, 0 ==)
 LIST(scalar, ANY)
 
-/* Painting, over any expand, which turns a word of bits into 64 pixels, and
- * expand_some, which writes fewer. Rows of 64 pixels or more have no rest: the
- * vectors of their two ends overlap the others, and all agree. */
+/* Painting, over any expand, which turns a word of bits into 64 pixels, expand_some, which
+ * writes fewer, and stream, which writes 64 past the caches, to a multiple of 64 bytes. Rows
+ * of 64 pixels or more have no rest: the vectors of their two ends overlap the others, and
+ * all agree. */
 #define PAINT(level, target)                                                                       \
     target static void paint_##level(uint64_t *changes, size_t rows, size_t columns,               \
-                                     unsigned skip, uint8_t value, uint8_t *pixels,                \
+                                     unsigned skip, uint8_t value, bool far, uint8_t *pixels,      \
                                      ptrdiff_t stride)                                             \
     {                                                                                              \
         size_t words = km_words(skip + columns), full = (skip + columns) / KM_WORD;                \
@@ -194,6 +195,13 @@ LIST(scalar, ANY)
                 expand_some_##level(first, columns, value, pixels);                                \
                 continue;                                                                          \
             }                                                                                      \
+            if (far) { /* no line is written both ways */                                          \
+                expand_some_##level(first, KM_WORD - skip, value, pixels);                         \
+                for (size_t i = 1; i < full; i++)                                                  \
+                    stream_##level(colours[i], value, pixels + i * KM_WORD - skip);                \
+                expand_some_##level(colours[words - 1], tail, value, pixels + columns - tail);     \
+                continue;                                                                          \
+            }                                                                                      \
             expand_##level(first, value, pixels);                                                  \
             for (size_t i = 1; i < full; i++)                                                      \
                 expand_##level(colours[i], value, pixels + i * KM_WORD - skip);                    \
@@ -202,6 +210,8 @@ LIST(scalar, ANY)
                                    colours[words - 2] >> tail,                                     \
                                value, pixels + columns - KM_WORD);                                 \
         }                                                                                          \
+        if (far)                                                                                   \
+            stream_end_##level();                                                                  \
     }
 
 static inline void expand_scalar(uint64_t word, uint8_t value, uint8_t *pixels)
@@ -217,6 +227,8 @@ static inline void expand_some_scalar(uint64_t word, size_t n, uint8_t value, ui
     memcpy(pixels, all, n);
 }
 
+#define stream_scalar expand_scalar
+#define stream_end_scalar() ((void)0)
 PAINT(scalar, ANY)
 
 static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
@@ -460,18 +472,32 @@ AVX2 static inline unsigned count_ones_avx2(uint64_t word)
 LIST(avx2, AVX2)
 
 /* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
-AVX2 static inline void expand_avx2(uint64_t word, uint8_t value, uint8_t *pixels)
+AVX2 static inline void spread_avx2(uint64_t word, uint8_t value, __m256i *low, __m256i *high)
 {
     const __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
-    const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                            2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bytes = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i values = _mm256_set1_epi8((char)value), all = _mm256_set1_epi64x((long long)word);
-    __m256i low = _mm256_shuffle_epi8(all, spread);
-    __m256i high = _mm256_shuffle_epi8(all, _mm256_add_epi8(spread, _mm256_set1_epi8(4)));
-    low = _mm256_cmpeq_epi8(_mm256_and_si256(low, own), own);
-    high = _mm256_cmpeq_epi8(_mm256_and_si256(high, own), own);
-    _mm256_storeu_si256((__m256i *)pixels, _mm256_and_si256(low, values));
-    _mm256_storeu_si256((__m256i *)(pixels + 32), _mm256_and_si256(high, values));
+    *low = _mm256_shuffle_epi8(all, bytes);
+    *high = _mm256_shuffle_epi8(all, _mm256_add_epi8(bytes, _mm256_set1_epi8(4)));
+    *low = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(*low, own), own), values);
+    *high = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(*high, own), own), values);
+}
+
+AVX2 static inline void expand_avx2(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    __m256i low, high;
+    spread_avx2(word, value, &low, &high);
+    _mm256_storeu_si256((__m256i *)pixels, low);
+    _mm256_storeu_si256((__m256i *)(pixels + 32), high);
+}
+
+AVX2 static inline void stream_avx2(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    __m256i low, high;
+    spread_avx2(word, value, &low, &high);
+    _mm256_stream_si256((__m256i *)pixels, low);
+    _mm256_stream_si256((__m256i *)(pixels + 32), high);
 }
 
 AVX2 static inline void expand_some_avx2(uint64_t word, size_t n, uint8_t value, uint8_t *pixels)
@@ -481,6 +507,7 @@ AVX2 static inline void expand_some_avx2(uint64_t word, size_t n, uint8_t value,
     memcpy(pixels, all, n);
 }
 
+#define stream_end_avx2 _mm_sfence
 PAINT(avx2, AVX2)
 
 /* Shuffles that move what is wanted to the front, in order; filled once by
@@ -983,6 +1010,12 @@ AVX512 static inline void expand_some_avx512(uint64_t word, size_t n, uint8_t va
                             _mm512_maskz_set1_epi8(word, (char)value));
 }
 
+AVX512 static inline void stream_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    _mm512_stream_si512((void *)pixels, _mm512_maskz_set1_epi8(word, (char)value));
+}
+
+#define stream_end_avx512 _mm_sfence
 PAINT(avx512, AVX512)
 
 /* As read_codes_avx2. */

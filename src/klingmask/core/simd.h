@@ -87,9 +87,10 @@ typedef struct {
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
      * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
-     * the changes into colours. */
+     * the changes into colours. `far` pixels, of which 64 for a word start at a multiple of
+     * 64 bytes, do not go through the caches. */
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
-                  uint8_t *pixels, ptrdiff_t stride);
+                  bool far, uint8_t *pixels, ptrdiff_t stride);
 
     /* Runs of background and foreground in turn, one after the other. */
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
