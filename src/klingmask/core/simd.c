@@ -638,14 +638,23 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             uint32_t more = (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(c0, last_without));
             history = (uint64_t)more << (KM_WORD - CHARACTERS) | history >> CHARACTERS;
             uint32_t second = (uint32_t)(history << 1 >> (KM_WORD - CHARACTERS));
+            c0 = _mm256_sub_epi8(c0, offset);
+            characters = _mm256_or_si256(characters, c0);
+            __m256i g0 = _mm256_sub_epi8(_mm256_xor_si256(c0, sign), sign);
+            if ((more | second) == 0 && length == CHARACTERS) { /* all codes are of one */
+                for (unsigned i = 0; i < 2; i++) {
+                    __m128i half = i ? _mm256_extracti128_si256(g0, 1) : _mm256_castsi256_si128(g0);
+                    _mm256_storeu_si256((__m256i *)(differences + n), _mm256_cvtepi8_epi16(half));
+                    n += CHARACTERS / 2;
+                }
+                at += CHARACTERS;
+                continue;
+            }
             uint32_t third = second & (uint32_t)(history << 2 >> (KM_WORD - CHARACTERS));
             /* Characters with three before them in their code are for another way. */
             uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - CHARACTERS)) & there;
             limit = (unsigned)_tzcnt_u32(fourth); /* CHARACTERS if there is none */
             uint32_t ends = _bzhi_u32(~more & there, limit);
-            c0 = _mm256_sub_epi8(c0, offset);
-            characters = _mm256_or_si256(characters, c0);
-            __m256i g0 = _mm256_sub_epi8(_mm256_xor_si256(c0, sign), sign);
             __m256i go_on1 = _mm256_cmpgt_epi8(c1, last_without);
             __m256i g1 = _mm256_subs_epu8(c1, more_from); /* 0 if it ends a code */
             /* A last group that only repeats the sign before it makes a code too long. A
