@@ -1,5 +1,6 @@
 """decode and encode, against pycocotools and against the format's definition."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_what_counts_as_foreground() -> None:
     assert km.encode([[0, 1], [1, 0]]) == km.encode(np.array([[0, 1], [1, 0]]))
 
 
-@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0), (0, 2**32 - 1)])
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0), (0, 2**32 - 1), (2**32 - 1, 0)])
 def test_sizes_with_a_zero(size: tuple[int, int]) -> None:
     for counts in ("", "0", [], [0], [0, 0, 0]):
         mask = km.Mask.from_rle({"size": list(size), "counts": counts})
@@ -152,7 +153,16 @@ def test_sizes_with_a_zero(size: tuple[int, int]) -> None:
         assert mask.to_numpy().shape == size
         assert mask.to_numpy("F").shape == size
         assert ~mask == mask == mask | mask
-    assert km.encode(np.zeros(size, np.uint8)) == {"size": list(size), "counts": "0"}
+    rle = {"size": list(size), "counts": "0"}
+    tracemalloc.start()
+    try:
+        assert km.encode(np.zeros(size, np.uint8)) == rle
+        assert km.decode(rle).shape == size
+        assert km.decode([rle, rle]).shape == (2, *size)
+        assert km.decode([], out=np.zeros((0, 2**31, 2**31), np.uint8)).size == 0
+        assert tracemalloc.get_traced_memory()[1] < 1 << 16
+    finally:
+        tracemalloc.stop()
 
 
 def test_real_masks(coco_results: list[dict[str, Any]], sav_file: dict[str, Any]) -> None:

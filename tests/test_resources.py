@@ -119,6 +119,24 @@ def test_a_batch_allocates_its_output_and_little_more() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1.0, True, "1", None])
+def test_threads_are_a_number(threads: Any) -> None:
+    stack = np.zeros((2, 3, 4), np.uint8)
+    masks = km.MaskArray.from_numpy(stack)
+    calls: list[Callable[[], object]] = [
+        lambda: km.decode(masks[0], threads=threads),
+        lambda: km.decode([masks[0]], threads=threads),
+        lambda: masks.to_numpy(threads=threads),
+        lambda: km.encode(stack, threads=threads),
+        lambda: km.encode(stack[0], threads=threads),
+        lambda: km.MaskArray.from_numpy(stack, threads=threads),
+        lambda: km.iou(masks, masks, threads=threads),
+    ]
+    for call in calls:
+        with pytest.raises((TypeError, ValueError), match="threads must be"):
+            call()
+
+
 @pytest.mark.parametrize("threads", [2, 3, 50])
 def test_threads_change_nothing(threads: int) -> None:
     rng = np.random.default_rng(0)

@@ -15,7 +15,6 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport Py_DECREF, PyObject
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -34,19 +33,25 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* 1 and a reference of our own, 0 if the key is missing, -1 with an error. */
-    static int get_item(PyObject *dict, PyObject *key, PyObject **value)
+    /* A reference of the caller's own, to what the dict has or to `missing`. */
+    static PyObject *get_item(PyObject *dict, PyObject *key, PyObject *missing)
     {
+        PyObject *value;
     #if PY_VERSION_HEX >= 0x030d0000
-        return PyDict_GetItemRef(dict, key, value);
+        if (PyDict_GetItemRef(dict, key, &value) < 0)
+            return NULL;
+        return value ? value : Py_NewRef(missing);
     #else
-        *value = PyDict_GetItemWithError(dict, key);
-        Py_XINCREF(*value);
-        return *value ? 1 : PyErr_Occurred() ? -1 : 0;
+        value = PyDict_GetItemWithError(dict, key);
+        if (!value && PyErr_Occurred())
+            return NULL;
+        value = value ? value : missing;
+        Py_INCREF(value);
+        return value;
     #endif
     }
     """
-    int get_item(dict d, object key, PyObject **value) except -1
+    object get_item(dict d, object key, object missing)
 
 
 cdef extern from "klingmask.h" nogil:
@@ -105,13 +110,8 @@ cdef extern from "klingmask.h" nogil:
     void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
     size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
     bint km_is_narrow(const km_mask *mask)
-    ctypedef enum km_before:
-        KM_UNKNOWN
-        KM_CLEARED
-        KM_FAR
-
-    void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
-                        ptrdiff_t stride, uint64_t *scratch)
+    void km_decode_rows(const km_mask *mask, uint8_t value, bint cleared, bint large,
+                        uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch)
     size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
     size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
                            uint64_t *scratch)
@@ -367,12 +367,10 @@ cdef object _run_lengths(object counts):
 
 cdef object _entry(object rle, str key):
     """What a mapping has under the key."""
-    cdef PyObject *found
-    cdef object value
-    if type(rle) is dict and get_item(rle, key, &found):
-        value = <object>found
-        Py_DECREF(value)  # now it is held once, by its name
-        return value
+    if type(rle) is dict:
+        value = get_item(rle, key, None)
+        if value is not None:
+            return value
     try:
         return rle[key]
     except KeyError:
@@ -555,7 +553,6 @@ cdef int _check_threads(object threads) except -1:
 
 cdef list _in_threads(object work, size_t n, object threads):
     """What `work` gives for each of the slices that share range(n), one a thread."""
-    _check_threads(threads)
     from concurrent.futures import ThreadPoolExecutor  # a millisecond that few need
 
     shares = max(1, min(threads, n))
@@ -596,77 +593,88 @@ cdef bint _as_stack(cnp.ndarray array, _Stack *stack) noexcept:
 
 # ---- pixels out ----
 
-cdef bint _paint_stack(const _Stack *stack, const km_mask *masks, const km_source *sources,
-                       bint strict, uint8_t value, km_before before, uint32_t *runs,
+# What is painted: masks, or if that is NULL, sources that are still to be read. And how.
+cdef struct _Painting:
+    const km_mask *masks
+    const km_source *sources
+    bint strict
+    uint8_t value
+    bint cleared  # all pixels are 0 before
+    bint large    # the output is more than the caches hold
+
+
+cdef bint _paint_stack(const _Painting *what, const _Stack *stack, uint32_t *runs,
                        uint64_t *scratch, km_failure *failure) noexcept nogil:
-    """Paints masks, or what it reads from sources into `runs`; False if that fails."""
+    """Paints a mask for each image; False if a source is not well-formed."""
     cdef uint8_t *pixels = stack.pixels
     cdef km_mask mask
     cdef uint64_t area
     cdef size_t i = 0
     while i < stack.n:
-        if masks is not NULL:
-            mask = masks[i]
-        elif not km_read(&sources[i], strict, runs, &mask, &area, failure):
+        if what.masks is not NULL:
+            mask = what.masks[i]
+        elif not km_read(&what.sources[i], what.strict, runs, &mask, &area, failure):
             failure.source = i
             return False
         if stack.columns:
-            km_decode_columns(&mask, value, pixels)
+            km_decode_columns(&mask, what.value, pixels)
         else:
-            km_decode_rows(&mask, value, before, pixels, stack.down, scratch)
+            km_decode_rows(
+                &mask, what.value, what.cleared, what.large, pixels, stack.down, scratch
+            )
         pixels += stack.step
         i += 1
     return True
 
 
-cdef int _paint(cnp.ndarray out, const km_mask *masks, _Sources sources, size_t first, bint strict,
-                uint8_t value, km_before before) except -1:
-    """Decodes masks, or the sources from `first` on if there are none, into `out`.
+cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out) except -1:
+    """Decodes into `out`, uint8 or bool of shape (h, w), or (n, h, w), any strides.
 
-    That is uint8 or bool, of shape (h, w), or (n, h, w), any strides.
+    Without masks, from the sources, from `first` on.
     """
     cdef _Stack stack
     cdef km_failure failure
     cdef bint fine
     cdef _Memory runs = None, scratch = None
-    cdef size_t work = cnp.PyArray_SIZE(out)
-    if not _as_stack(out, &stack):
-        contiguous = np.empty((<object>out).shape, out.dtype)
-        _paint(contiguous, masks, sources, first, strict, value, KM_UNKNOWN)
-        out[...] = contiguous
-        return 0
-    cdef const km_source *source = NULL
     cdef uint32_t *read = NULL
     cdef uint64_t *bits = NULL
-    if sources is not None:
-        source = sources.items + first
+    cdef size_t size = cnp.PyArray_SIZE(out), work = size
+    if not _as_stack(out, &stack):
+        contiguous = np.empty((<object>out).shape, out.dtype)
+        what.cleared = False
+        _paint(what, sources, first, contiguous)
+        out[...] = contiguous
+        return 0
+    if what.masks is NULL:
+        what.sources = sources.items + first
         runs = _new_memory(sources.largest + KM_READ_SLACK, sizeof(uint32_t))
         read = runs.runs()
         work += sources.total
-    if not stack.columns:
+    if size > 0 and not stack.columns:
         scratch = _new_memory(km_decode_rows_scratch(stack.height, stack.width), sizeof(uint64_t))
         bits = <uint64_t *>scratch.data
     if work <= SMALL:
-        fine = _paint_stack(&stack, masks, source, strict, value, before, read, bits, &failure)
+        fine = _paint_stack(&what, &stack, read, bits, &failure)
     else:
         with nogil:
-            fine = _paint_stack(
-                &stack, masks, source, strict, value, before, read, bits, &failure
-            )
+            fine = _paint_stack(&what, &stack, read, bits, &failure)
     if not fine:
         failure.source += first
         raise sources.explain(&failure)
     return 0
 
 
-def _paint_part(many, strict, value, int before, cnp.ndarray out, part):
+def _paint_part(many, bint strict, uint8_t value, bint cleared, bint large, cnp.ndarray out, part):
     """Paints a slice of a MaskArray or of _Sources, as one of several threads."""
     cdef MaskArray own
-    if isinstance(many, MaskArray):
-        own = many[part]
-        _paint(out[part], own.items(), None, 0, strict, value, <km_before>before)
+    cdef _Sources sources = None
+    cdef _Painting what = [NULL, NULL, strict, value, cleared, large]
+    if isinstance(many, _Sources):
+        sources = many
     else:
-        _paint(out[part], NULL, many, part.start, strict, value, <km_before>before)
+        own = many[part]
+        what.masks = own.items()
+    _paint(what, sources, part.start, out[part])
 
 
 cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, size_t i):
@@ -699,16 +707,8 @@ cdef int _pixel_type(object dtype) except -1:
 
 
 cdef enum:
-    FAR = 16 << 20    # bytes that a core's share of the caches does not hold
+    LARGE = 16 << 20  # bytes that a core's share of the caches does not hold
     FRESH = 32 << 20  # and so many come from the system afresh: 0, and free until written to
-
-
-cdef km_before _before(const km_mask *masks, size_t n, bint columns, bint stacked, bint new):
-    """What an output for the masks is best, if it is new, or known to be."""
-    cdef uint64_t size = n * km_pixels(masks) if n else 0
-    if new and not columns and (size >= FRESH if stacked else km_is_narrow(masks)):
-        return KM_CLEARED
-    return KM_FAR if size >= FAR and not (new and size >= FRESH) else KM_UNKNOWN
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
@@ -756,20 +756,26 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     the first mask need only have a size; None for one mask.
     """
     cdef bint columns = order == "F", stacked = many is not None, new = out is None
-    cdef int level
-    cdef _Sources sources = many if isinstance(many, _Sources) else None
-    cdef km_before before = _before(masks, n, columns, stacked, new)
+    cdef uint64_t size = n * km_pixels(masks) if n else 0
+    cdef bint fresh = new and size >= FRESH
+    cdef _Painting what = [NULL, NULL, strict, 1, False, size >= LARGE and not fresh]
+    _check_threads(threads)
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     if new:
-        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), before == KM_CLEARED)
+        what.cleared = not columns and (fresh if stacked else km_is_narrow(masks))
+        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
     else:
         _check_out(out, masks, n, stacked)
-    level = _check_value(value, out)
-    if threads == 1:
-        _paint(out, NULL if sources is not None else masks, sources, 0, strict, level, before)
+    what.value = _check_value(value, out)
+    if stacked and threads != 1:
+        part = partial(_paint_part, many, strict, what.value, what.cleared, what.large, out)
+        _in_threads(part, n, threads)
+    elif isinstance(many, _Sources):
+        _paint(what, many, 0, out)
     else:
-        _in_threads(partial(_paint_part, many, strict, level, <int>before, out), n, threads)
+        what.masks = masks
+        _paint(what, None, 0, out)
     return out
 
 
@@ -821,7 +827,7 @@ cdef size_t _scratch_words(const _Stack *stack) noexcept nogil:
 cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
                         _Memory memory) noexcept nogil:
     """Fills `masks` and `memory`; False if there is not memory enough."""
-    cdef uint8_t *pixels = stack.pixels
+    cdef const uint8_t *pixels = stack.pixels
     cdef size_t used = 0, capacity = 0, n_runs, i = 0
     while i < stack.n:
         if stack.columns:
@@ -1544,6 +1550,7 @@ cdef class MaskArray:
         -------
         MaskArray
         """
+        _check_threads(threads)
         if threads != 1:
             array = np.asarray(array)
             if array.ndim == 3:
@@ -1637,8 +1644,8 @@ cdef class MaskArray:
             If the sizes differ.
         """
         cdef MaskArray others = _as_array(other)
+        _check_threads(threads)
         if threads != 1 and self.n:
-            _check_threads(threads)
             threads = min(threads, max(1, self.n // 16))  # each prepares all of the others
             rows = _in_threads(lambda part: self[part].iou(others), self.n, threads)
             return np.concatenate(rows)
@@ -1798,8 +1805,8 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, thr
         As `Mask.from_rle` takes it.
     order, dtype, value, out
         As for `Mask.to_numpy`. For a list, `order` is that of each mask and
-        `out` has the shape (n, h, w); if one of the rles cannot be read, those before
-        it are in `out` already.
+        `out` has the shape (n, h, w); if one of the rles cannot be read, there may be
+        some of the others in it.
     strict : bool
         As for `Mask.from_rle`.
     threads : int
@@ -1813,8 +1820,7 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, thr
     cdef _Memory memory
     if _is_single(rle):
         memory = _read_one(rle, strict, &mask)
-        _check_threads(threads)
-        return _decode(&mask, 1, None, order, dtype, value, out)
+        return _decode(&mask, 1, None, order, dtype, value, out, threads)
     if isinstance(rle, MaskArray):
         return rle.to_numpy(order, dtype, value, out, threads=threads)
     return _decode_all(rle, order, dtype, value, out, threads, strict)

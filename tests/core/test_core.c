@@ -108,12 +108,12 @@ static void check_raster(const sample *s)
     size_t last = height ? (height - 1) * stride + width : 0;
     uint8_t *block = room(offset + last, 1), *rows = block ? block + offset : NULL;
     uint64_t *decoding = room(km_decode_rows_scratch(height, width), sizeof *decoding);
-    static const km_before known[] = {KM_UNKNOWN, KM_FAR, KM_CLEARED};
-    for (unsigned k = 0; k < 3; k++) {
-        uint8_t before = known[k] == KM_CLEARED ? 0 : 7;
+    for (unsigned way = 0; way < 4; way++) {
+        bool cleared = way & 1, large = way & 2;
+        uint8_t before = cleared ? 0 : 7;
         if (last)
             memset(rows, before, last);
-        km_decode_rows(&s->mask, value, known[k], rows, (ptrdiff_t)stride, decoding);
+        km_decode_rows(&s->mask, value, cleared, large, rows, (ptrdiff_t)stride, decoding);
         for (size_t i = 0; i < last; i++) {
             size_t x = i % stride, y = i / stride;
             CHECK(rows[i] == (x >= width ? before : s->pixels[x * height + y] ? value : 0));

@@ -13,9 +13,7 @@
 
 static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t value)
 {
-    failure->fault = fault;
-    failure->position = position;
-    failure->value = value;
+    *failure = (km_failure){fault, 0, position, value};
     return false;
 }
 
@@ -108,22 +106,30 @@ static inline unsigned read_at_once(const char *at, int64_t *number)
     return n;
 }
 
+enum { FEW = 4 }; /* runs that vectors are not worth starting for, and in vain so often */
+
 static bool read_text(const km_source *source, bool strict, bool vectors, km_reader *reader,
                       km_failure *failure)
 {
     const char *text = source->chars, *text_end = text + source->length, *at = text;
     uint64_t pixels = (uint64_t)source->height * source->width;
     uint32_t before[2] = {0, 0}; /* what the next two numbers add to; as read, not merged */
-    size_t index = 0;
+    size_t index = 0, vectors_from = 0, in_vain = 0;
     while (at < text_end) {
         km_writer *writer = &reader->writer;
-        if (vectors && at - text >= 2 && writer->n == index) {
+        /* They look two characters back, and at runs that were not merged. */
+        if (vectors && index >= vectors_from && at - text >= 2 && writer->n == index) {
             if (!read_vectors(source, before, &at, reader)) {
                 *reader = reader_start(writer->runs);
                 return read_text(source, strict, false, reader, failure);
             }
             if (at == text_end)
                 break;
+            in_vain = writer->n - index < FEW ? in_vain + 1 : 0;
+            if (in_vain == FEW) { /* there is a long code every now and then */
+                in_vain = 0;
+                vectors_from = writer->n + 8 * FEW;
+            }
             index = writer->n;
             before[0] = index > 2 ? writer->runs[index - 2] : 0;
             before[1] = index > 1 ? writer->runs[index - 1] : 0;
@@ -185,7 +191,6 @@ bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask
     bool vectors = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
     bool fine = source->chars ? read_text(source, strict, vectors, &reader, failure)
                               : read_lengths(source, strict, &reader, failure);
-    failure->source = 0;
     *mask = (km_mask){runs, reader.writer.n, source->height, source->width};
     *area = reader.sums[1];
     return fine;

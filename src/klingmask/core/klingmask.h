@@ -77,7 +77,7 @@ static inline size_t km_read_capacity(const km_source *source)
 /* Reads a source into canonical runs (of its capacity and KM_READ_SLACK), points `mask` at
  * them and says how much foreground there is. Strict reading refuses codes that are longer
  * than they need be and runs that fall short of the image; otherwise the missing tail is
- * background. Returns false and says so in `failure` if it is not well-formed. */
+ * background. Returns false and says so in `failure`, of source 0, if it is not well-formed. */
 bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
              km_failure *failure);
 
@@ -106,11 +106,10 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row; `scratch` has km_decode_rows_scratch() words
- * of 64 bits. `before` says what is known of the pixels: all are 0, or they are far, of an
- * output that the caches do not hold. */
-typedef enum { KM_UNKNOWN, KM_CLEARED, KM_FAR } km_before;
+ * of 64 bits. `cleared` says that all pixels are 0 before, `large` that the caches do not
+ * hold all that is being written. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
-void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch);
 
 /* Whether the foreground spans at most half of the columns: then a cleared
@@ -131,7 +130,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
  * the number of runs; runs writes that many. */
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
-void km_runs_columns(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
+void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
 
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width);
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,

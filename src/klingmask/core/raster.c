@@ -32,16 +32,14 @@ typedef struct {
     uint64_t top, bottom; /* the rows that have foreground */
 } km_window;
 
-enum { LINE = 64 }; /* bytes of a cache line */
-
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
 {
-    return height * km_words((uint64_t)width + LINE);
+    return height * km_words((uint64_t)width + KM_LINE);
 }
 
 static inline void change(km_window *window, uint64_t row, uint32_t column)
 {
-    uint32_t bit = column - window->left + window->skip;
+    uint64_t bit = (uint64_t)column - window->left + window->skip;
     window->changes[(row - window->first) * window->words + bit / KM_WORD] ^= UINT64_C(1)
                                                                               << bit % KM_WORD;
 }
@@ -94,25 +92,25 @@ bool km_is_narrow(const km_mask *mask)
     return right - left <= mask->width / 2;
 }
 
-void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_t *pixels,
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch)
 {
     uint32_t height = mask->height, width = mask->width, left = 0;
     if (height == 0 || width == 0)
         return;
-    bool lines = stride % LINE == 0, far = before == KM_FAR && lines;
-    bool narrow = before == KM_CLEARED || (!far && km_is_narrow(mask));
-    if (narrow && before != KM_CLEARED)
+    bool lines = stride % KM_LINE == 0, streamed = large && lines && !cleared;
+    bool narrow = cleared || (!streamed && km_is_narrow(mask));
+    if (narrow && !cleared)
         clear(pixels, stride, height, width);
     if (narrow && mask->n_runs < 2)
         return;
     km_window window = {.right = width, .end = height, .changes = scratch};
     /* Vectors are stored fastest where they do not cross cache lines. Where all
      * rows start alike, words of bits start where lines do. */
-    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % LINE) : 0;
+    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_LINE) : 0;
     if (narrow)
         km_columns(mask, &left, &window.right);
-    uint32_t in_line = (left + past) % LINE;
+    uint32_t in_line = (left + past) % KM_LINE;
     if (narrow && in_line <= left)
         window.left = left - in_line;
     else
@@ -121,7 +119,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_
     window.words = km_words((uint64_t)columns + window.skip);
     memset(scratch, 0, height * window.words * sizeof *scratch);
     mark_changes(mask, &window);
-    if (far) { /* rows of background are painted, too */
+    if (streamed) { /* rows of background are painted, too */
         window.top = 0;
         window.bottom = height;
     } else if (!narrow) {
@@ -130,7 +128,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, km_before before, uint8_
               width);
     }
     km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
-                  columns, window.skip, value, far,
+                  columns, window.skip, value, streamed,
                   pixels + (ptrdiff_t)window.top * stride + window.left, stride);
 }
 
@@ -182,38 +180,32 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
-    if (words == 0)
+    if (height == 0 || width == 0)
         return 1;
     return 1 + words * (1 + rows_of_block(height, words)) + KM_BLOCK + ((size_t)width + 1) / 2 +
            CHANGES_WORDS * words * height;
 }
 
-static size_t words_of_block(size_t words)
+/* Where the changes of columns are: after their number and the block, with a word before. */
+static size_t listed_at(size_t words)
 {
-    return words < BLOCK ? words : BLOCK;
-}
-
-static km_scan scan_of_columns(uint64_t *scratch, uint32_t height, uint32_t width)
-{
-    size_t block = words_of_block(km_words((size_t)height * width));
-    uint64_t *bits = scratch + 2;
-    return (km_scan){scratch, bits, NULL, (km_changes *)(bits + block + KM_BLOCK)};
+    return 2 + (words < BLOCK ? words : BLOCK) + KM_BLOCK;
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words((size_t)height * width);
-    return 2 + words_of_block(words) + KM_BLOCK + CHANGES_WORDS * words;
+    return listed_at(words) + CHANGES_WORDS * words;
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
 {
-    km_scan scan = scan_of_columns(scratch, height, width);
     size_t n = (size_t)height * width, n_changes = 0;
-    bool clear = false; /* the last block: then what follows probably is, too */
+    km_scan scan = {scratch, scratch + 2, NULL, (km_changes *)(scratch + listed_at(km_words(n)))};
+    bool blank = false; /* the last block: then what follows probably is, too */
     *scan.n = scan.bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
-        if (clear)
+        if (blank)
             first += km_simd.skip_clear(pixels + first, n - first);
         some = n - first < BLOCK * KM_WORD ? n - first : BLOCK * KM_WORD;
         size_t words = km_words(some);
@@ -228,19 +220,20 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
             km_simd.list_line(scan.bits, words, first / KM_WORD, scan.listed + *scan.n, &n_changes);
         *scan.n += found;
         scan.bits[-1] = *last;
-        clear = found == 0 && *last == 0;
+        blank = found == 0 && *last == 0;
     }
     return n_changes + 1;
 }
 
-void km_runs_columns(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
+void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
-    km_scan scan = scan_of_columns(scratch, height, width);
+    size_t at = listed_at(km_words((size_t)height * width));
+    const km_changes *listed = (const km_changes *)(scratch + at);
     size_t n_runs = 0;
     uint32_t before = 0;
-    for (size_t i = 0; i < *scan.n; i++)
-        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1) {
-            uint32_t position = scan.listed[i].word * KM_WORD + km_lowest_one(bits);
+    for (size_t i = 0; i < scratch[0]; i++)
+        for (uint64_t bits = listed[i].bits; bits; bits &= bits - 1) {
+            uint32_t position = listed[i].word * KM_WORD + km_lowest_one(bits);
             runs[n_runs++] = position - before;
             before = position;
         }
@@ -266,11 +259,11 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     }
     if (width % KM_WORD)
         above[words - 1] &= km_range(0, width % KM_WORD);
-    bool clear = false; /* as above, and also the row above */
+    bool blank = false; /* as above, and also the row above */
     *scan.n = 0;
     for (uint32_t row = 0, rows; row < height; row += rows) {
         const uint8_t *at = pixels + (ptrdiff_t)row * stride;
-        if (clear && stride == (ptrdiff_t)width) {
+        if (blank && stride == (ptrdiff_t)width) {
             size_t skipped = km_simd.skip_clear(at, (size_t)(height - row) * width) / width;
             row += (uint32_t)skipped;
             at += skipped * width;
@@ -282,9 +275,9 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
         size_t found = km_simd.list_rows(scan.bits, rows, words, row, scan.listed + *scan.n);
         *scan.n += found;
         memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
-        clear = found == 0;
-        for (size_t i = 0; clear && i < words; i++)
-            clear = above[i] == 0;
+        blank = found == 0;
+        for (size_t i = 0; blank && i < words; i++)
+            blank = above[i] == 0;
     }
     for (size_t i = 0; i < *scan.n; i++) {
         uint32_t *counters = scan.counters + (size_t)scan.listed[i].word * KM_WORD;

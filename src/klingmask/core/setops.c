@@ -151,7 +151,7 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     return n_runs;
 }
 
-/* Bits are set and read 64 at a time, runs merged one by one; for few runs in a
+/* Bits are set and read by the word, runs merged one by one; for few runs in a
  * large image, though, there are too many bits. */
 static bool bits_are_worth_it(const km_mask *masks, size_t n)
 {

@@ -70,13 +70,14 @@ enum { AHEAD = 4096 };
                                          size_t columns, uint64_t *bits)                           \
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
-        for (size_t y = 0; y < rows; y++, pixels += stride) {                                      \
+        for (size_t y = 0; y < rows; y++) {                                                        \
+            const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
             for (size_t i = 0; i < full; i++) {                                                    \
-                PREFETCH(pixels + i * KM_WORD);                                                    \
-                *bits++ = pack_##level(pixels + i * KM_WORD, KM_WORD);                             \
+                PREFETCH(row + i * KM_WORD);                                                       \
+                *bits++ = pack_##level(row + i * KM_WORD, KM_WORD);                                \
             }                                                                                      \
             if (rest > 0)                                                                          \
-                *bits++ = pack_##level(pixels + full * KM_WORD, rest);                             \
+                *bits++ = pack_##level(row + full * KM_WORD, rest);                                \
         }                                                                                          \
     }
 
@@ -87,7 +88,7 @@ enum { AHEAD = 4096 };
     target static size_t list_rows_##level(const uint64_t *bits, size_t rows, size_t words,        \
                                            uint32_t row, km_changes *listed)                       \
     {                                                                                              \
-        uint64_t inverse = rows > 1 ? UINT32_MAX / words + 1 : 0;                                  \
+        uint64_t inverse = rows > 1 ? (uint64_t)UINT32_MAX / words + 1 : 0;                        \
         km_changes *next = listed;                                                                 \
         for (size_t first = 0; first < rows * words; first += KM_WORD) {                           \
             size_t n = rows * words - first < KM_WORD ? rows * words - first : KM_WORD;            \
@@ -147,7 +148,7 @@ static inline unsigned count_ones_scalar(uint64_t word)
         size_t i = 0;                                                                              \
         for (; i + STRETCH <= n; i += STRETCH) {                                                   \
             line_type any = zero;                                                                  \
-            for (size_t j = i; j < i + STRETCH; j += LINE) {                                       \
+            for (size_t j = i; j < i + STRETCH; j += KM_LINE) {                                    \
                 PREFETCH(pixels + j);                                                              \
                 any = or_line_##level(any, pixels + j);                                            \
             }                                                                                      \
@@ -157,7 +158,7 @@ static inline unsigned count_ones_scalar(uint64_t word)
         return i;                                                                                  \
     }
 
-enum { LINE = 64, STRETCH = 16 * LINE }; /* bytes; of a stretch, no line is judged alone */
+enum { STRETCH = 16 * KM_LINE }; /* of it, no line is judged alone */
 
 static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
 {
@@ -174,43 +175,44 @@ SKIP_CLEAR(scalar, ANY, uint64_t, 0, 0 ==)
 LIST(scalar, ANY)
 
 /* Painting, over any expand, which turns a word of bits into 64 pixels, expand_some, which
- * writes fewer, and stream, which writes 64 past the caches, to a multiple of 64 bytes. Rows
- * of 64 pixels or more have no rest: the vectors of their two ends overlap the others, and
- * all agree. */
+ * writes fewer, and stream, which writes 64 past the caches, to where a line of theirs
+ * starts. Rows of 64 pixels or more have no rest: the vectors of their two ends overlap the
+ * others, and all agree; but if they are streamed, no line is written both ways. */
 #define PAINT(level, target)                                                                       \
     target static void paint_##level(uint64_t *changes, size_t rows, size_t columns,               \
-                                     unsigned skip, uint8_t value, bool far, uint8_t *pixels,      \
+                                     unsigned skip, uint8_t value, bool streamed, uint8_t *pixels, \
                                      ptrdiff_t stride)                                             \
     {                                                                                              \
         size_t words = km_words(skip + columns), full = (skip + columns) / KM_WORD;                \
         unsigned tail = (skip + columns) % KM_WORD;                                                \
         uint64_t *colours = changes;                                                               \
-        for (size_t y = 0; y < rows; y++, colours += words, pixels += stride) {                    \
+        for (size_t y = 0; y < rows; y++, colours += words) {                                      \
+            uint8_t *row = pixels + (ptrdiff_t)y * stride;                                         \
             for (size_t i = 0; y > 0 && i < words; i++)                                            \
                 colours[i] ^= colours[(ptrdiff_t)i - (ptrdiff_t)words];                            \
             uint64_t first = colours[0] >> skip;                                                   \
             if (skip > 0 && words > 1)                                                             \
                 first |= colours[1] << (KM_WORD - skip);                                           \
             if (columns < KM_WORD) {                                                               \
-                expand_some_##level(first, columns, value, pixels);                                \
+                expand_some_##level(first, columns, value, row);                                   \
                 continue;                                                                          \
             }                                                                                      \
-            if (far) { /* no line is written both ways */                                          \
-                expand_some_##level(first, KM_WORD - skip, value, pixels);                         \
+            if (streamed) {                                                                        \
+                expand_some_##level(first, KM_WORD - skip, value, row);                            \
                 for (size_t i = 1; i < full; i++)                                                  \
-                    stream_##level(colours[i], value, pixels + i * KM_WORD - skip);                \
-                expand_some_##level(colours[words - 1], tail, value, pixels + columns - tail);     \
+                    stream_##level(colours[i], value, row + i * KM_WORD - skip);                   \
+                expand_some_##level(colours[words - 1], tail, value, row + columns - tail);        \
                 continue;                                                                          \
             }                                                                                      \
-            expand_##level(first, value, pixels);                                                  \
+            expand_##level(first, value, row);                                                     \
             for (size_t i = 1; i < full; i++)                                                      \
-                expand_##level(colours[i], value, pixels + i * KM_WORD - skip);                    \
+                expand_##level(colours[i], value, row + i * KM_WORD - skip);                       \
             if (tail > 0)                                                                          \
                 expand_##level(colours[words - 1] << (KM_WORD - tail) |                            \
                                    colours[words - 2] >> tail,                                     \
-                               value, pixels + columns - KM_WORD);                                 \
+                               value, row + columns - KM_WORD);                                    \
         }                                                                                          \
-        if (far)                                                                                   \
+        if (streamed)                                                                              \
             stream_end_##level();                                                                  \
     }
 
@@ -633,8 +635,6 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             }
             uint32_t there = _bzhi_u32(UINT32_MAX, length) << known;
             __m256i c0 = _mm256_loadu_si256((const __m256i *)from);
-            __m256i c1 = _mm256_loadu_si256((const __m256i *)(from - 1));
-            __m256i c2 = _mm256_loadu_si256((const __m256i *)(from - 2));
             uint32_t more = (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(c0, last_without));
             history = (uint64_t)more << (KM_WORD - CHARACTERS) | history >> CHARACTERS;
             uint32_t second = (uint32_t)(history << 1 >> (KM_WORD - CHARACTERS));
@@ -655,6 +655,7 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - CHARACTERS)) & there;
             limit = (unsigned)_tzcnt_u32(fourth); /* CHARACTERS if there is none */
             uint32_t ends = _bzhi_u32(~more & there, limit);
+            __m256i c1 = _mm256_loadu_si256((const __m256i *)(from - 1));
             __m256i go_on1 = _mm256_cmpgt_epi8(c1, last_without);
             __m256i g1 = _mm256_subs_epu8(c1, more_from); /* 0 if it ends a code */
             /* A last group that only repeats the sign before it makes a code too long. A
@@ -670,6 +671,7 @@ AVX2 static void read_codes_avx2(km_codes *codes)
             __m256i high = _mm256_maddubs_epi16(_mm256_unpackhi_epi8(one, factor),
                                                 _mm256_unpackhi_epi8(g1, g0));
             if (third & ends) {
+                __m256i c2 = _mm256_loadu_si256((const __m256i *)(from - 2));
                 __m256i go_on2 = _mm256_and_si256(go_on1, _mm256_cmpgt_epi8(c2, last_without));
                 __m256i g2 = _mm256_subs_epu8(c2, more_from);
                 low = _mm256_blendv_epi8(low,
@@ -1047,18 +1049,24 @@ AVX512 static void read_codes_avx512(km_codes *codes)
             unsigned length = end - at < CHARACTERS ? (unsigned)(end - at) : CHARACTERS;
             __mmask32 there = _bzhi_u32(UINT32_MAX, length);
             __m256i c0 = _mm256_maskz_sub_epi8(there, _mm256_maskz_loadu_epi8(there, at), offset);
-            __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 1), offset);
-            __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 2), offset);
             characters = _mm256_or_si256(characters, c0);
             uint32_t more = _mm256_test_epi8_mask(c0, _mm256_set1_epi8(KM_MORE));
             history = (uint64_t)more << (KM_WORD - CHARACTERS) | history >> CHARACTERS;
             __mmask32 second = (__mmask32)(history << 1 >> (KM_WORD - CHARACTERS));
+            __m512i g0 = _mm512_cvtepi8_epi16(
+                _mm256_sub_epi8(_mm256_xor_si256(_mm256_and_si256(c0, group), sign), sign));
+            if ((more | second) == 0 && length == CHARACTERS) {
+                _mm512_storeu_si512(differences + n, g0);
+                n += CHARACTERS;
+                at += CHARACTERS;
+                continue;
+            }
+            __m256i c1 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 1), offset);
+            __m256i c2 = _mm256_sub_epi8(_mm256_maskz_loadu_epi8(there, at - 2), offset);
             __mmask32 third = second & (__mmask32)(history << 2 >> (KM_WORD - CHARACTERS));
             uint32_t fourth = third & (uint32_t)(history << 3 >> (KM_WORD - CHARACTERS)) & there;
             limit = (unsigned)_tzcnt_u32(fourth);
             __mmask32 ends = _bzhi_u32(~more & there, limit);
-            __m512i g0 = _mm512_cvtepi8_epi16(
-                _mm256_sub_epi8(_mm256_xor_si256(_mm256_and_si256(c0, group), sign), sign));
             __m512i g1 = _mm512_cvtepu8_epi16(_mm256_and_si256(c1, group));
             __m512i g2 = _mm512_cvtepu8_epi16(_mm256_and_si256(c2, group));
             __m512i number = _mm512_mask_mov_epi16(

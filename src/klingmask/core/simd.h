@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { KM_LINE = 64 }; /* bytes of a line of the caches */
+
 /* The rows that foreground takes up. */
 typedef struct {
     const uint32_t *runs; /* background and foreground in turn */
@@ -33,7 +35,8 @@ typedef struct {
 
 /* Reading of short codes, resumable: see read_text in counts.c. */
 typedef struct {
-    const char *text, *at, *end; /* its start, what is still to be read, after a code at least */
+    const char *text, *at, *end; /* its start, and what is still to be read: from the start of
+                                    a code on, and of the third character at least */
     uint32_t *runs;              /* where the next run goes, and up to KM_READ_SLACK more may */
     uint32_t before[2];          /* what the first two numbers are differences to */
     uint64_t sums[2];            /* of the runs, every other from the first and the second on */
@@ -75,8 +78,8 @@ typedef struct {
 
     /* Lists the words that differ from the one above, of rows x words; the row above the
      * first, which is row `row` of the image, is in memory before them. Returns the number
-     * of words listed. Takes rows of more than 2**15 words one at a time, and may read words
-     * up to a multiple of KM_BLOCK. */
+     * of words listed. Takes one row, or 2**16 words at the most, and may read words up to a
+     * multiple of KM_BLOCK. */
     size_t (*list_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
                         km_changes *listed);
 
@@ -87,10 +90,10 @@ typedef struct {
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
      * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
-     * the changes into colours. `far` pixels, of which 64 for a word start at a multiple of
-     * 64 bytes, do not go through the caches. */
+     * the changes into colours. If they are `streamed`, the pixels of a word, save the first of a
+     * row, are a line of the caches, and do not go through them. */
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
-                  bool far, uint8_t *pixels, ptrdiff_t stride);
+                  bool streamed, uint8_t *pixels, ptrdiff_t stride);
 
     /* Runs of background and foreground in turn, one after the other. */
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
