@@ -444,3 +444,30 @@ def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) 
             process.kill()
         assert process.stderr.read() == ""
     assert not list(shell.folder.glob("klingmask-emulator-*"))
+
+
+def test_a_result_does_not_take_the_place_of_a_source(shell: Shell) -> None:
+    masks = shell.put("masks.png", [A.to_rle()])  # a name that decode would write a picture to
+    picture = shell.folder / "picture.png"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(picture)
+    clip = make_clip(shell.folder / "clip.mp4", greys([0, 90, 180], (20, 30)))
+    before = {path: path.read_bytes() for path in shell.folder.iterdir()}
+    for words in (
+        ["decode", masks, "-o", masks],
+        ["overlay", masks, "picture.png", "-o", "picture.png"],
+        ["overlay", masks, "clip.mp4", "-o", "./clip.mp4"],
+        ["video", masks, "clip.mp4", "-o", str(clip)],
+        ["sheet", masks, "clip.mp4", "-o", "clip.mp4"],
+        ["sheet", masks, "clip.mp4", "-o", masks],
+        ["encode", "picture.png", "-o", "picture.png"],
+    ):
+        assert "is read, and would be lost" in shell(*words, fails=True)
+        assert {path: path.read_bytes() for path in shell.folder.iterdir()} == before
+
+
+def test_decode_takes_no_other_pictures(shell: Shell) -> None:
+    masks = shell.put("masks.json", [A.to_rle()])
+    assert ".png, .npy or a folder" in shell("decode", masks, "-o", "mask.jpg", fails=True)
+    assert not (shell.folder / "mask.jpg").exists()
+    shell("decode", masks, "-o", "folder")
+    assert (shell.folder / "folder" / "00000.png").exists()

@@ -1,6 +1,7 @@
 """Files of masks: each kind is recognised, labelled, and refused with a reason."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,6 +52,23 @@ def test_json_lines() -> None:
     found = read_masks(lines)
     assert found.kind == "frames of masks"
     assert [labels["frame"] for labels in found.labels] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("key", ["frame", "frame_idx"])
+def test_frames_without_an_index_are_refused(key: str) -> None:
+    """They would all be taken for the first frame."""
+    frames = [{key: i, "rle_mask_list": FRAME["rle_mask_list"]} for i in range(3)]
+    reason = rf"entry 0 has no frame_index.*keys {key}, rle_mask_list"
+    with pytest.raises(km.RLEError, match=reason):
+        find_masks(frames)
+    assert len(find_masks(frames[:1]).masks) == 1
+    with pytest.raises(km.RLEError, match="entry 1 has no frame_index"):
+        find_masks([FRAME, frames[1]])
+
+
+def test_a_path_is_not_what_is_in_the_file() -> None:
+    with pytest.raises(TypeError, match=r"read_bytes\(\)"):
+        read_masks(Path("masks.json"))  # type: ignore[arg-type]
 
 
 def test_where_chooses_by_label() -> None:

@@ -268,3 +268,15 @@ def test_what_new_alone_makes_is_harmless() -> None:
     assert (mask.counts, mask.runs.tolist(), mask.to_numpy().shape) == ("0", [0], (0, 0))
     assert (mask.iou(mask), mask.centroid, mask.crop((0, 0, 0, 0))) == (0.0, (0.0, 0.0), mask)
     assert (len(masks), masks.area.tolist(), masks.bbox.shape) == (0, [], (0, 4))
+
+
+def test_numpy_does_not_take_over_the_operators() -> None:
+    """As pixels, 0 - 1 would be 255."""
+    mask, array = km.Mask.from_bbox((4, 4), (1, 1, 2, 2)), np.eye(4, dtype=np.uint8)
+    for operation in (operator.or_, operator.and_, operator.sub, operator.xor):
+        for a, b in ((mask, array), (array, mask)):
+            with pytest.raises(TypeError):
+                operation(a, b)
+    assert (mask == array) is False
+    assert (mask != array) is True
+    np.testing.assert_array_equal(np.asarray(mask), mask.to_numpy())

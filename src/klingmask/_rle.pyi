@@ -80,6 +80,7 @@ class Mask:
         value: int = 1,
         out: Pixels | None = None,
     ) -> Pixels: ...
+    __array_ufunc__: None
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]: ...

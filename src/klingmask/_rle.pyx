@@ -1022,6 +1022,9 @@ cdef class Mask:
     ``bool(mask)`` whether there is any foreground.
     """
 
+    # Operators between a mask and an array are an error: numpy would compute with pixels.
+    __array_ufunc__ = None
+
     cdef km_mask c
     cdef _Memory memory
 

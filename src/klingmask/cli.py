@@ -98,6 +98,14 @@ _output = click.option(
 )
 
 
+def _keep(*sources: str | Path, output: str | Path) -> None:
+    """See to it that a result does not take the place of what it is made from."""
+    target = Path(output)
+    for source in map(Path, sources):
+        if target.exists() and source.exists() and target.samefile(source):
+            raise click.UsageError(f"{output} is read, and would be lost: choose another -o")
+
+
 @main.command()
 @_file
 @_where
@@ -136,6 +144,11 @@ def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
     To one array (n, h, w) of 0 and 1 if the output is called *.npy, to one
     picture if it is called *.png, else to a folder with a PNG for each.
     """
+    _keep(file.name, output=output)
+    if output.suffix not in ("", ".npy", ".png") and not output.is_dir():
+        raise click.UsageError(
+            f"-o takes .png, .npy or a folder; {output} is none: make the folder first"
+        )
     masks = _read(file, where).masks
     if output.suffix == ".npy":
         np.save(output, masks.to_numpy())
@@ -159,7 +172,11 @@ def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
     "-o", "--output", type=click.File("w"), default="-", help="Standard output if left out."
 )
 def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
-    """Write PNG files as RLE JSON: one object, or a list for several."""
+    """Write PNG files as RLE JSON: one object, or a list for several.
+
+    Pixels that are neither black nor clear are foreground, of whatever value.
+    """
+    _keep(*(picture.name for picture in pictures), output=output.name)
     rles = [km.Mask.from_png(picture.read()).to_rle() for picture in pictures]
     json.dump(rles[0] if len(rles) == 1 else rles, output)
     output.write("\n")
@@ -198,6 +215,7 @@ def overlay(
     labels: bool,
 ) -> None:
     """Lay the masks of FILE over PICTURE, an image or a video, and write a PNG."""
+    _keep(file.name, picture, output=output)
     found = _read(file, where)
     frames = sorted({int(labels["frame"]) for labels in found.labels if "frame" in labels})
     if len(frames) > 1:
@@ -231,6 +249,7 @@ def video(
     """Lay the masks of FILE over VIDEO, each on its frame, and write a video."""
     from klingmask.video import overlay_video
 
+    _keep(file.name, video, output=output)
     overlay_video(video, _read(file, where), output, **options)
     click.echo(str(output))
 
@@ -253,6 +272,7 @@ def sheet(
     """Draw frames of VIDEO with the masks of FILE on one sheet, and write a PNG."""
     from klingmask.video import contact_sheet
 
+    _keep(file.name, video, output=output)
     _write_png(contact_sheet(video, _read(file, where), **options), output)
     click.echo(str(output))
 
@@ -330,6 +350,8 @@ def edit(
     path = Path(video)
     if local and not path.is_file():
         raise click.UsageError(f"there is no file {video}")
+    for result in filter(None, (output, mask, preview)):
+        _keep(path, *([image] if image else []), output=result)
     if not local and path.is_file():
         raise click.UsageError(
             f"{video} is a file on this machine: --local edits it here; the service takes "

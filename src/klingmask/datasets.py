@@ -75,7 +75,13 @@ def read_masks(content: bytes | str) -> LabelledMasks:
     ------
     RLEError
         If it is not JSON, if there are no masks in it, or one is malformed.
+    TypeError
+        If it is something else, as a path.
     """
+    if not isinstance(content, (bytes, str)):
+        raise TypeError(
+            f"the content of a file is expected, path.read_bytes(), got {type(content).__name__}"
+        )
     return find_masks(parse_json(content))
 
 
@@ -141,7 +147,7 @@ def _recognise(document: object) -> tuple[str, _Found]:
         if _all_have(document, "segmentation"):
             return "COCO results", _in_annotations(document)
         if _all_have(document, "rle_mask_list"):
-            return "frames of masks", (mask for frame in document for mask in _in_frame(frame))
+            return "frames of masks", _in_frames(document)
         if _all_have(document, "rle_mask"):
             return "an rle_mask_list", _in_frame({"rle_mask_list": document})
     raise RLEError(f"no masks found: expected {KNOWN}; this is {_described(document)}")
@@ -184,6 +190,14 @@ def _in_frame(frame: Mapping[str, Any]) -> _Found:
             entry["rle_mask"],
             _labels(frame, frame="frame_index") | _labels(entry, object="object_id"),
         )
+
+
+def _in_frames(frames: list[Mapping[str, Any]]) -> _Found:
+    """Several frames say which they are, or all would be taken for the first."""
+    for index, frame in enumerate(frames):
+        if len(frames) > 1 and "frame_index" not in frame:
+            raise RLEError(f"entry {index} has no frame_index; it is {_described(frame)}")
+        yield from _in_frame(frame)
 
 
 def _spacing(document: Any) -> int:
