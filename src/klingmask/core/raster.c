@@ -4,7 +4,9 @@
  * direction visits pixel after pixel with a stride: on the way between there
  * is a bit for each pixel, row-major, and a bit set in the *changes* means
  * that the pixel differs from the one before it in column-major order. A run
- * costs two changes, however long it is, and 64 pixels are a word.
+ * costs two changes, however long it is, and 64 pixels are a word. Changes that
+ * are found row by row are turned, in squares of 64 x 64, to be read down the
+ * columns.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -147,34 +149,41 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 
 /* ---- pixels -> runs ---- */
 
-/* What is between the two steps of encoding, in the caller's scratch: how many words have
- * changes, and which; for rows also a counter for each column. `bits` are those of the block
- * that is looked at, behind those that its first ones are compared with. */
-typedef struct {
-    uint64_t *n;
-    uint64_t *bits;
-    uint32_t *counters;
-    km_changes *listed;
-} km_scan;
-
 enum {
-    BLOCK = 256, /* words of bits, or one row if that has more */
-    CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t)
+    BLOCK = 256, /* words of bits that a line is looked at by */
+    CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t),
+    SQUARE_WORDS = sizeof(km_square) / sizeof(uint64_t)
 };
 
-static uint32_t rows_of_block(uint32_t height, size_t words)
+/* What is between the two steps of encoding, at the start of the caller's scratch. */
+typedef struct {
+    uint64_t n_listed;
+    uint64_t many; /* changes a word: how many cannot be foretold */
+} km_found;
+
+enum { FOUND_WORDS = sizeof(km_found) / sizeof(uint64_t), MANY = 2 };
+
+/* After that, for rows: `bits` are those of the rows that are looked at, behind those of the row
+ * above; the first square of each 64 columns; and those that have changes. */
+typedef struct {
+    km_found *found;
+    uint64_t *bits;
+    uint32_t *firsts;
+    km_square *squares;
+} km_scan;
+
+static uint32_t rows_of_block(uint32_t height)
 {
-    uint32_t rows = words < BLOCK ? (uint32_t)(BLOCK / words) : 1;
-    return rows < height ? rows : height;
+    return height < KM_WORD ? height : KM_WORD;
 }
 
 static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
-    uint64_t *bits = scratch + 1 + words;
-    uint64_t *counters = bits + words * rows_of_block(height, words) + KM_BLOCK;
-    km_changes *listed = (km_changes *)(counters + ((size_t)width + 1) / 2);
-    return (km_scan){scratch, bits, (uint32_t *)counters, listed};
+    uint64_t *bits = scratch + FOUND_WORDS + words;
+    uint64_t *firsts = bits + words * rows_of_block(height) + KM_BLOCK;
+    return (km_scan){(km_found *)scratch, bits, (uint32_t *)firsts,
+                     (km_square *)(firsts + (words + 1) / 2)};
 }
 
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
@@ -182,14 +191,14 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
     size_t words = km_words(width);
     if (height == 0 || width == 0)
         return 1;
-    return 1 + words * (1 + rows_of_block(height, words)) + KM_BLOCK + ((size_t)width + 1) / 2 +
-           CHANGES_WORDS * words * height;
+    return FOUND_WORDS + words * (1 + rows_of_block(height)) + KM_BLOCK + (words + 1) / 2 +
+           SQUARE_WORDS * words * km_words(height);
 }
 
-/* Where the changes of columns are: after their number and the block, with a word before. */
+/* Where the changes of columns are: after that and the block, with a word before. */
 static size_t listed_at(size_t words)
 {
-    return 2 + (words < BLOCK ? words : BLOCK) + KM_BLOCK;
+    return FOUND_WORDS + 1 + (words < BLOCK ? words : BLOCK) + KM_BLOCK;
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
@@ -200,10 +209,12 @@ size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
 {
-    size_t n = (size_t)height * width, n_changes = 0;
-    km_scan scan = {scratch, scratch + 2, NULL, (km_changes *)(scratch + listed_at(km_words(n)))};
+    size_t n = (size_t)height * width, n_listed = 0;
+    km_tally tally = {0, 0};
+    uint64_t *bits = scratch + FOUND_WORDS + 1;
+    km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
     bool blank = false; /* the last block: then what follows probably is, too */
-    *scan.n = scan.bits[-1] = 0;
+    bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
         if (blank)
             first += km_simd.skip_clear(pixels + first, n - first);
@@ -211,33 +222,42 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t words = km_words(some);
         if (words == 0)
             break;
-        km_simd.pack_rows(pixels + first, 0, 1, some, scan.bits);
-        uint64_t *last = &scan.bits[words - 1];
+        km_simd.pack_rows(pixels + first, 0, 1, some, bits);
+        uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
         if (tail > 0 && *last >> (tail - 1))
             *last |= ~UINT64_C(0) << tail; /* so that the last pixel is not followed by a change */
-        size_t found =
-            km_simd.list_line(scan.bits, words, first / KM_WORD, scan.listed + *scan.n, &n_changes);
-        *scan.n += found;
-        scan.bits[-1] = *last;
+        size_t found = km_simd.list_line(bits, words, (uint32_t)first, listed + n_listed, &tally);
+        n_listed += found;
+        bits[-1] = *last;
         blank = found == 0 && *last == 0;
     }
-    return n_changes + 1;
+    *(km_found *)scratch = (km_found){n_listed, tally.changes > MANY * tally.words};
+    return tally.changes + 1;
+}
+
+/* Through a copy of the end, so that it can be in a register otherwise. */
+static inline uint32_t *write_many(const km_changes *listed, size_t n, uint32_t *end,
+                                   uint32_t *runs)
+{
+    uint32_t copy = *end;
+    runs = km_simd.write_many(listed, n, &copy, runs);
+    *end = copy;
+    return runs;
 }
 
 void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
+    const km_found *found = (const km_found *)scratch;
     size_t at = listed_at(km_words((size_t)height * width));
     const km_changes *listed = (const km_changes *)(scratch + at);
-    size_t n_runs = 0;
-    uint32_t before = 0;
-    for (size_t i = 0; i < scratch[0]; i++)
-        for (uint64_t bits = listed[i].bits; bits; bits &= bits - 1) {
-            uint32_t position = listed[i].word * KM_WORD + km_lowest_one(bits);
-            runs[n_runs++] = position - before;
-            before = position;
-        }
-    runs[n_runs] = height * width - before;
+    uint32_t end = 0;
+    if (found->many)
+        runs = write_many(listed, found->n_listed, &end, runs);
+    else
+        for (size_t i = 0; i < found->n_listed; i++)
+            runs = km_write_ends(listed[i], &end, runs);
+    *runs = height * width - end;
 }
 
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
@@ -246,8 +266,8 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     if (height == 0 || width == 0)
         return 1;
     km_scan scan = scan_of_rows(scratch, height, width);
-    size_t words = km_words(width), n_changes = 0;
-    memset(scan.counters, 0, width * sizeof *scan.counters);
+    size_t words = km_words(width), n_squares = 0;
+    km_tally tally = {0, 0};
     /* Before the first pixel of a column comes the last of the column to its
      * left: above row 0 is the last row, one column further. */
     uint64_t *above = scan.bits - words, carry = 0;
@@ -260,7 +280,6 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     if (width % KM_WORD)
         above[words - 1] &= km_range(0, width % KM_WORD);
     bool blank = false; /* as above, and also the row above */
-    *scan.n = 0;
     for (uint32_t row = 0, rows; row < height; row += rows) {
         const uint8_t *at = pixels + (ptrdiff_t)row * stride;
         if (blank && stride == (ptrdiff_t)width) {
@@ -268,26 +287,22 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
             row += (uint32_t)skipped;
             at += skipped * width;
         }
-        rows = rows_of_block(height - row, words);
+        rows = rows_of_block(height - row);
         if (rows == 0)
             break;
         km_simd.pack_rows(at, stride, rows, width, scan.bits);
-        size_t found = km_simd.list_rows(scan.bits, rows, words, row, scan.listed + *scan.n);
-        *scan.n += found;
+        size_t found =
+            km_simd.turn_rows(scan.bits, rows, words, row, scan.squares + n_squares, &tally);
+        n_squares += found;
         memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
         blank = found == 0;
         for (size_t i = 0; blank && i < words; i++)
             blank = above[i] == 0;
     }
-    for (size_t i = 0; i < *scan.n; i++) {
-        uint32_t *counters = scan.counters + (size_t)scan.listed[i].word * KM_WORD;
-        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1, n_changes++)
-            counters[km_lowest_one(bits)]++;
-    }
-    return n_changes + 1;
+    *scan.found = (km_found){n_squares, tally.changes > MANY * tally.words};
+    return tally.changes + 1;
 }
 
-/* A counting sort: the changes come row by row and leave column by column. */
 void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
     if (height == 0 || width == 0) {
@@ -295,24 +310,41 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
         return;
     }
     km_scan scan = scan_of_rows(scratch, height, width);
-    uint32_t n_changes = 0;
-    for (uint32_t x = 0; x < width; x++) {
-        uint32_t in_column = scan.counters[x];
-        scan.counters[x] = n_changes; /* from now on: where the column's next one goes */
-        n_changes += in_column;
+    size_t words = km_words(width);
+    uint32_t n = (uint32_t)scan.found->n_listed, end = 0;
+    for (size_t word = 0; word < words; word++)
+        scan.firsts[word] = n;
+    for (uint32_t i = n; i-- > 0;) { /* so that the squares of a word are from top to bottom */
+        uint32_t *first = &scan.firsts[scan.squares[i].word];
+        scan.squares[i].next = *first;
+        *first = i;
     }
-    for (size_t i = 0; i < *scan.n; i++) {
-        uint32_t left = scan.listed[i].word * KM_WORD, row = scan.listed[i].row;
-        for (uint64_t bits = scan.listed[i].bits; bits; bits &= bits - 1) {
-            uint32_t column = left + km_lowest_one(bits);
-            runs[scan.counters[column]++] = column * height + row;
+    km_changes listed[BLOCK];
+    size_t n_listed = 0;
+    bool many = scan.found->many;
+    for (size_t word = 0; word < words; word++) {
+        uint64_t any = 0;
+        for (uint32_t i = scan.firsts[word]; i < n; i = scan.squares[i].next)
+            any |= scan.squares[i].any;
+        for (; any; any &= any - 1) {
+            uint32_t in_word = km_lowest_one(any), column = (uint32_t)word * KM_WORD + in_word;
+            for (uint32_t i = scan.firsts[word]; i < n; i = scan.squares[i].next) {
+                const km_square *square = &scan.squares[i];
+                km_changes changes = {square->columns[KM_PLACE(in_word)],
+                                      column * height + square->row};
+                if (!many) {
+                    runs = km_write_ends(changes, &end, runs);
+                    continue;
+                }
+                listed[n_listed] = changes;
+                n_listed += changes.bits != 0;
+                if (n_listed == BLOCK) {
+                    runs = write_many(listed, n_listed, &end, runs);
+                    n_listed = 0;
+                }
+            }
         }
     }
-    uint32_t before = 0; /* positions become the gaps between them */
-    for (size_t i = 0; i < n_changes; i++) {
-        uint32_t position = runs[i];
-        runs[i] = position - before;
-        before = position;
-    }
-    runs[n_changes] = height * width - before;
+    runs = write_many(listed, n_listed, &end, runs);
+    *runs = height * width - end;
 }

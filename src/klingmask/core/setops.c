@@ -118,7 +118,9 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     bool uniting = operation == KM_UNION;
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
     uint64_t length = extent.to - extent.from, *bits = scratch + 1;
-    size_t words = km_words(length), n_runs = 0, n_changes = 0;
+    size_t words = km_words(length);
+    km_tally tally = {0, 0};
+    uint32_t *next = runs, end = 0;
     unsigned tail = length % KM_WORD;
     memset(bits, 0, words * sizeof *bits);
     for (size_t i = 0; i < n; i++) {
@@ -127,28 +129,25 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
         km_simd.set_runs(own + skip, masks[i].n_runs - skip, uniting ? own[0] : 0, extent.from,
                          extent.to, bits);
     }
-    uint64_t background = uniting ? 0 : ~UINT64_C(0), position = 0;
+    uint64_t background = uniting ? 0 : ~UINT64_C(0);
     bits[-1] = background;
     if (tail > 0 && !uniting)
         bits[words - 1] |= km_range(tail, KM_WORD);
     for (size_t i = 0; i < words; i += BLOCK) {
         km_changes listed[BLOCK];
         size_t some = words - i < BLOCK ? words - i : BLOCK;
-        size_t found = km_simd.list_line(bits + i, some, i, listed, &n_changes);
+        uint32_t first = (uint32_t)(extent.from + i * KM_WORD);
+        size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         for (size_t j = 0; j < found; j++)
-            for (uint64_t changes = listed[j].bits; changes; changes &= changes - 1) {
-                uint64_t at = (uint64_t)listed[j].word * KM_WORD + km_lowest_one(changes);
-                runs[n_runs++] = (uint32_t)(extent.from + at - position);
-                position = extent.from + at;
-            }
+            next = km_write_ends(listed[j], &end, next);
     }
     if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) { /* no change shows the end */
-        runs[n_runs++] = (uint32_t)(extent.to - position);
-        position = extent.to;
+        *next++ = (uint32_t)extent.to - end;
+        end = (uint32_t)extent.to;
     }
-    if (position < km_pixels(masks) || n_runs == 0)
-        runs[n_runs++] = (uint32_t)(km_pixels(masks) - position);
-    return n_runs;
+    if (end < km_pixels(masks) || next == runs)
+        *next++ = (uint32_t)km_pixels(masks) - end;
+    return (size_t)(next - runs);
 }
 
 /* Bits are set and read by the word, runs merged one by one; for few runs in a

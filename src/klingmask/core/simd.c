@@ -81,29 +81,57 @@ enum { AHEAD = 4096 };
         }                                                                                          \
     }
 
-/* Looking for changes, over any find_rows and find_line, which say which of up to 64 words
- * have some: differ from the one `words` before, or from what the bit before would make of
- * them. */
-#define LIST(level, target)                                                                        \
-    target static size_t list_rows_##level(const uint64_t *bits, size_t rows, size_t words,        \
-                                           uint32_t row, km_changes *listed)                       \
+/* The changes of the rows of a square, each at the place that its column will have. Returns how
+ * many there are. */
+#define CHANGES(level, target)                                                                     \
+    target static inline size_t changes_##level(const uint64_t *bits, size_t rows, size_t words,   \
+                                                uint64_t *places)                                  \
     {                                                                                              \
-        uint64_t inverse = rows > 1 ? (uint64_t)UINT32_MAX / words + 1 : 0;                        \
-        km_changes *next = listed;                                                                 \
-        for (size_t first = 0; first < rows * words; first += KM_WORD) {                           \
-            size_t n = rows * words - first < KM_WORD ? rows * words - first : KM_WORD;            \
-            uint64_t found = find_rows_##level(bits + first, words, n);                            \
-            for (; found; found &= found - 1) {                                                    \
-                size_t i = first + km_lowest_one(found), down = (size_t)(i * inverse >> 32);       \
-                *next++ = (km_changes){bits[i] ^ bits[(ptrdiff_t)i - (ptrdiff_t)words],            \
-                                       row + (uint32_t)down, (uint32_t)(i - down * words)};        \
+        uint64_t above = bits[-(ptrdiff_t)words];                                                  \
+        size_t n = 0;                                                                              \
+        if (rows < KM_WORD)                                                                        \
+            memset(places, 0, KM_WORD * sizeof *places);                                           \
+        for (size_t first = 0; first < rows; first += 16, places++) {                              \
+            size_t some = rows - first < 16 ? rows - first : 16;                                   \
+            for (size_t i = 0; i < some; i++, bits += words) {                                     \
+                places[4 * i] = *bits ^ above;                                                     \
+                n += count_ones_##level(*bits ^ above);                                            \
+                above = *bits;                                                                     \
             }                                                                                      \
         }                                                                                          \
-        return (size_t)(next - listed);                                                            \
-    }                                                                                              \
-                                                                                                   \
-    target static size_t list_line_##level(const uint64_t *bits, size_t words, size_t word,        \
-                                           km_changes *listed, size_t *n_changes)                  \
+        return n;                                                                                  \
+    }
+
+/* Looking for changes of the rows, over any find_rows, which gathers those of `lanes` columns of
+ * words, and turn, which makes columns of the rows of a square. */
+#define TURN_ROWS(level, target, lanes)                                                            \
+    target static size_t turn_rows_##level(const uint64_t *bits, size_t rows, size_t words,        \
+                                           uint32_t row, km_square *squares, km_tally *tally)      \
+    {                                                                                              \
+        km_square *next = squares;                                                                 \
+        for (size_t first = 0; first < words; first += lanes) {                                    \
+            uint64_t any[lanes];                                                                   \
+            find_rows_##level(bits + first, rows, words, any);                                     \
+            for (size_t i = 0; i < lanes && first + i < words; i++) {                              \
+                if (any[i] == 0)                                                                   \
+                    continue;                                                                      \
+                tally->changes += changes_##level(bits + first + i, rows, words, next->columns);   \
+                turn_##level(next->columns);                                                       \
+                tally->words += count_ones_##level(any[i]);                                        \
+                next->any = any[i];                                                                \
+                next->row = row;                                                                   \
+                next->word = (uint32_t)(first + i);                                                \
+                next++;                                                                            \
+            }                                                                                      \
+        }                                                                                          \
+        return (size_t)(next - squares);                                                           \
+    }
+
+/* Looking for changes of a line, over any find_line, which says which of up to 64 words are
+ * other than what the bit before would make of them. */
+#define LIST_LINE(level, target)                                                                   \
+    target static size_t list_line_##level(const uint64_t *bits, size_t words, uint32_t pixel,     \
+                                           km_changes *listed, km_tally *tally)                    \
     {                                                                                              \
         km_changes *next = listed;                                                                 \
         for (size_t first = 0; first < words; first += KM_WORD) {                                  \
@@ -113,19 +141,40 @@ enum { AHEAD = 4096 };
                 size_t i = first + km_lowest_one(found);                                           \
                 uint64_t before = bits[(ptrdiff_t)i - 1] >> (KM_WORD - 1);                         \
                 uint64_t changes = bits[i] ^ (bits[i] << 1 | before);                              \
-                *n_changes += count_ones_##level(changes);                                         \
-                *next++ = (km_changes){changes, 0, (uint32_t)(word + i)};                          \
+                tally->changes += count_ones_##level(changes);                                     \
+                *next++ = (km_changes){changes, pixel + (uint32_t)(i * KM_WORD)};                  \
             }                                                                                      \
         }                                                                                          \
+        tally->words += (size_t)(next - listed);                                                   \
         return (size_t)(next - listed);                                                            \
     }
 
-static inline uint64_t find_rows_scalar(const uint64_t *bits, size_t words, size_t n)
+static inline void find_rows_scalar(const uint64_t *bits, size_t rows, size_t words, uint64_t *any)
 {
-    uint64_t found = 0;
-    for (size_t i = 0; i < n; i++)
-        found |= (uint64_t)(bits[i] != bits[(ptrdiff_t)i - (ptrdiff_t)words]) << i;
-    return found;
+    const uint64_t *above = bits - words;
+    *any = 0;
+    for (size_t i = 0; i < rows * words; i += words)
+        *any |= bits[i] ^ above[i];
+}
+
+/* Of two words, the bits `by` and more up in the low one change places with the bits under them
+ * in the high one: the step with which a square turns, at every distance of two rows. */
+static inline void turn_two(uint64_t *low, uint64_t *high, unsigned by, uint64_t mask)
+{
+    uint64_t other = (*low >> by ^ *high) & mask;
+    *high ^= other;
+    *low ^= other << by;
+}
+
+static inline void turn_scalar(uint64_t *square)
+{
+    uint64_t mask = ~UINT64_C(0);
+    for (unsigned by = KM_WORD / 2; by > 0; by /= 2) {
+        mask ^= mask << by;
+        for (unsigned i = 0; i < KM_WORD; i++)
+            if (!(i & by))
+                turn_two(&square[KM_PLACE(i)], &square[KM_PLACE(i + by)], by, mask);
+    }
 }
 
 static inline uint64_t find_line_scalar(const uint64_t *bits, size_t n)
@@ -139,6 +188,14 @@ static inline uint64_t find_line_scalar(const uint64_t *bits, size_t n)
 static inline unsigned count_ones_scalar(uint64_t word)
 {
     return km_count_ones(word);
+}
+
+static uint32_t *write_many_scalar(const km_changes *listed, size_t n, uint32_t *end,
+                                   uint32_t *runs)
+{
+    for (size_t i = 0; i < n; i++)
+        runs = km_write_ends(listed[i], end, runs);
+    return runs;
 }
 
 /* Over any or_line, which gathers a line of 64 pixels. */
@@ -172,7 +229,9 @@ static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
 #define ANY
 PACK_ROWS(scalar, ANY)
 SKIP_CLEAR(scalar, ANY, uint64_t, 0, 0 ==)
-LIST(scalar, ANY)
+CHANGES(scalar, ANY)
+TURN_ROWS(scalar, ANY, 1)
+LIST_LINE(scalar, ANY)
 
 /* Painting, over any expand, which turns a word of bits into 64 pixels, expand_some, which
  * writes fewer, and stream, which writes 64 past the caches, to where a line of theirs
@@ -376,8 +435,9 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
     {.name = #level,                                                                               \
      .pack_rows = pack_rows_##level,                                                               \
      .skip_clear = skip_clear_##level,                                                             \
-     .list_rows = list_rows_##level,                                                               \
+     .turn_rows = turn_rows_##level,                                                               \
      .list_line = list_line_##level,                                                               \
+     .write_many = write_many_##level,                                                             \
      .paint = paint_##level,                                                                       \
      .fill = fill_##level,                                                                         \
      .read_codes = read_codes_##level,                                                             \
@@ -446,13 +506,60 @@ AVX2 static inline uint64_t four_avx2(__m256i words, size_t first)
     return (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(words)) << first;
 }
 
-AVX2 static inline uint64_t find_rows_avx2(const uint64_t *bits, size_t words, size_t n)
+AVX2 static inline void find_rows_avx2(const uint64_t *bits, size_t rows, size_t words,
+                                       uint64_t *any)
 {
-    uint64_t same = 0;
-    const uint64_t *above = bits - words;
-    for (size_t i = 0; i < n; i += 4)
-        same |= four_avx2(_mm256_cmpeq_epi64(load_avx2(bits + i), load_avx2(above + i)), i);
-    return _bzhi_u64(~same, (unsigned)n);
+    __m256i above[2] = {load_avx2(bits - words), load_avx2(bits - words + 4)};
+    __m256i found[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t y = 0; y < rows; y++, bits += words)
+        for (unsigned i = 0; i < 2; i++) {
+            __m256i row = load_avx2(bits + 4 * i);
+            found[i] = _mm256_or_si256(found[i], _mm256_xor_si256(row, above[i]));
+            above[i] = row;
+        }
+    for (unsigned i = 0; i < 2; i++)
+        _mm256_storeu_si256((__m256i *)(any + 4 * i), found[i]);
+}
+
+/* As turn_two, of four squares of 16 rows. */
+AVX2 static inline void turn_two_avx2(__m256i *low, __m256i *high, int by, uint64_t mask)
+{
+    __m256i other = _mm256_xor_si256(_mm256_srli_epi64(*low, by), *high);
+    other = _mm256_and_si256(other, _mm256_set1_epi64x((long long)mask));
+    *high = _mm256_xor_si256(*high, other);
+    *low = _mm256_xor_si256(*low, _mm256_slli_epi64(other, by));
+}
+
+AVX2 static inline void turn_avx2(uint64_t *square)
+{
+    __m256i *at = (__m256i *)square;
+    for (unsigned i = 0; i < 16; i += 4) {
+        __m256i v[4];
+        for (unsigned j = 0; j < 4; j++)
+            v[j] = _mm256_loadu_si256(at + i + j);
+        turn_two_avx2(&v[0], &v[1], 1, UINT64_C(0x5555555555555555));
+        turn_two_avx2(&v[2], &v[3], 1, UINT64_C(0x5555555555555555));
+        turn_two_avx2(&v[0], &v[2], 2, UINT64_C(0x3333333333333333));
+        turn_two_avx2(&v[1], &v[3], 2, UINT64_C(0x3333333333333333));
+        for (unsigned j = 0; j < 4; j++)
+            _mm256_storeu_si256(at + i + j, v[j]);
+    }
+    /* The four squares of 16 columns in each of four words change places at once. */
+    const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
+                                           1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    const __m256i fours = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    for (unsigned i = 0; i < 4; i++) {
+        __m256i v[4];
+        for (unsigned j = 0; j < 4; j++)
+            v[j] = _mm256_loadu_si256(at + i + 4 * j);
+        turn_two_avx2(&v[0], &v[1], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
+        turn_two_avx2(&v[2], &v[3], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
+        turn_two_avx2(&v[0], &v[2], 8, UINT64_C(0x00ff00ff00ff00ff));
+        turn_two_avx2(&v[1], &v[3], 8, UINT64_C(0x00ff00ff00ff00ff));
+        for (unsigned j = 0; j < 4; j++)
+            _mm256_storeu_si256(at + i + 4 * j, _mm256_permutevar8x32_epi32(
+                                                    _mm256_shuffle_epi8(v[j], pairs), fours));
+    }
 }
 
 AVX2 static inline uint64_t find_line_avx2(const uint64_t *bits, size_t n)
@@ -471,7 +578,33 @@ AVX2 static inline unsigned count_ones_avx2(uint64_t word)
     return (unsigned)_mm_popcnt_u64(word);
 }
 
-LIST(avx2, AVX2)
+CHANGES(avx2, AVX2)
+TURN_ROWS(avx2, AVX2, 8)
+LIST_LINE(avx2, AVX2)
+
+/* So many changes are written of each word, whether it has them or not: what is too much gives
+ * way to the next words', of which there are enough. */
+enum { AT_ONCE = 4 };
+
+AVX2 static uint32_t *write_many_avx2(const km_changes *listed, size_t n, uint32_t *end,
+                                      uint32_t *runs)
+{
+    size_t i = 0;
+    for (uint32_t before = *end; i + AT_ONCE <= n; i++, *end = before) {
+        uint64_t bits = listed[i].bits;
+        uint32_t first = listed[i].first, *after = runs + _mm_popcnt_u64(bits);
+        do
+            for (unsigned j = 0; j < AT_ONCE; j++, bits = _blsr_u64(bits)) {
+                uint32_t position = first + (uint32_t)_tzcnt_u64(bits);
+                *runs++ = position - before;
+                before = position;
+            }
+        while (runs < after);
+        runs = after;
+        before = first + KM_WORD - 1 - (uint32_t)_lzcnt_u64(listed[i].bits);
+    }
+    return write_many_scalar(listed + i, n - i, end, runs);
+}
 
 /* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
 AVX2 static inline void spread_avx2(uint64_t word, uint8_t value, __m256i *low, __m256i *high)
@@ -985,15 +1118,16 @@ AVX512 static inline __m512i or_line_avx512(__m512i any, const uint8_t *pixels)
 #define IS_ZERO_AVX512(any) (_mm512_test_epi64_mask(any, any) == 0)
 SKIP_CLEAR(avx512, AVX512, __m512i, _mm512_setzero_si512(), IS_ZERO_AVX512)
 
-AVX512 static inline uint64_t find_rows_avx512(const uint64_t *bits, size_t words, size_t n)
+AVX512 static inline void find_rows_avx512(const uint64_t *bits, size_t rows, size_t words,
+                                           uint64_t *any)
 {
-    uint64_t found = 0;
-    const uint64_t *above = bits - words;
-    for (size_t i = 0; i < n; i += 8) {
-        __m512i x = _mm512_loadu_si512(bits + i), y = _mm512_loadu_si512(above + i);
-        found |= (uint64_t)_mm512_cmpneq_epi64_mask(x, y) << i;
+    __m512i above = _mm512_loadu_si512(bits - words), found = _mm512_setzero_si512();
+    for (size_t y = 0; y < rows; y++) {
+        __m512i row = _mm512_loadu_si512(bits + y * words);
+        found = _mm512_or_si512(found, _mm512_xor_si512(row, above));
+        above = row;
     }
-    return _bzhi_u64(found, (unsigned)n);
+    _mm512_storeu_si512(any, found);
 }
 
 AVX512 static inline uint64_t find_line_avx512(const uint64_t *bits, size_t n)
@@ -1007,7 +1141,10 @@ AVX512 static inline uint64_t find_line_avx512(const uint64_t *bits, size_t n)
 }
 
 #define count_ones_avx512 count_ones_avx2
-LIST(avx512, AVX512)
+#define turn_avx512 turn_avx2
+CHANGES(avx512, AVX512)
+TURN_ROWS(avx512, AVX512, 8)
+LIST_LINE(avx512, AVX512)
 
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
@@ -1234,6 +1371,7 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
     }
 }
 
+#define write_many_avx512 write_many_avx2
 #define set_runs_avx512 set_runs_avx2
 #define overlap_avx512 overlap_avx2
 #define rows_of_avx512 rows_of_avx2

@@ -27,11 +27,41 @@ typedef struct {
                              if some foreground goes on into the next column */
 } km_rows;
 
-/* Where pixels change: 64 of them, those from column 64 * word on in row `row`. */
+/* Where pixels change: 64 of them, from pixel `first` on in column-major order. */
 typedef struct {
     uint64_t bits;
-    uint32_t row, word;
+    uint32_t first;
 } km_changes;
+
+/* Appends the runs that end at changes; `*end` is where the run before ended. */
+static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
+{
+    uint32_t before = *end;
+    for (; changes.bits; changes.bits &= changes.bits - 1) {
+        uint32_t position = changes.first + km_lowest_one(changes.bits);
+        *runs++ = position - before;
+        before = position;
+    }
+    *end = before;
+    return runs;
+}
+
+/* How many changes there are, and in how many words. */
+typedef struct {
+    size_t changes, words;
+} km_tally;
+
+/* Where pixels change in a square of 64 rows, from `row` on, and 64 columns, from 64 * word on:
+ * a word for each column, at its KM_PLACE. `next` is the caller's. */
+typedef struct {
+    uint64_t columns[KM_WORD];
+    uint64_t any; /* the columns that have changes */
+    uint32_t row, word, next;
+} km_square;
+
+/* Of a column, and of a row before it is turned into one. Those 16 apart are neighbours, so that
+ * four of them are a vector: all steps of the turn but two are between whole vectors. */
+#define KM_PLACE(column) ((column) % 16 * 4 + (column) / 16)
 
 /* Reading of short codes, resumable: see read_text in counts.c. */
 typedef struct {
@@ -76,17 +106,22 @@ typedef struct {
      * too low. */
     size_t (*skip_clear)(const uint8_t *pixels, size_t n);
 
-    /* Lists the words that differ from the one above, of rows x words; the row above the
-     * first, which is row `row` of the image, is in memory before them. Returns the number
-     * of words listed. Takes one row, or 2**16 words at the most, and may read words up to a
-     * multiple of KM_BLOCK. */
-    size_t (*list_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
-                        km_changes *listed);
+    /* Lists the squares of up to 64 rows, of which the first is row `row`, that have pixels other
+     * than the one above; the row above the first is in memory before them. Adds up such pixels
+     * and the words of columns with some, and returns the number of squares. May read words up to
+     * a multiple of KM_BLOCK. */
+    size_t (*turn_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
+                        km_square *squares, km_tally *tally);
 
-    /* The same for one line, of which word `word` is the first one here: each bit against
-     * the one before, and that is in memory too. Adds up how many changes there are. */
-    size_t (*list_line)(const uint64_t *bits, size_t words, size_t word, km_changes *listed,
-                        size_t *n_changes);
+    /* Lists the words of a line with bits other than the one before; that of the first is in
+     * memory before them. Pixel `first` is the first one here. Adds up and returns likewise, and
+     * may read as much. */
+    size_t (*list_line)(const uint64_t *bits, size_t words, uint32_t first, km_changes *listed,
+                        km_tally *tally);
+
+    /* Appends the runs that end at changes; `*end` is where the run before ended. Returns where
+     * they end. Meant for many changes a word: how many of them cannot be foretold then. */
+    uint32_t *(*write_many)(const km_changes *listed, size_t n, uint32_t *end, uint32_t *runs);
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
      * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
