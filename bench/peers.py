@@ -203,6 +203,7 @@ class Klingmask:
 
 
 OURS = "klingmask"
+COMMON = "pycocotools"  # what most users have
 _FACES = {
     "pycocotools": ("pycocotools.mask", PycocotoolsLike),
     "hotcoco": ("hotcoco.mask", PycocotoolsLike),

@@ -2,7 +2,8 @@
 
 Reads pytest-benchmark's JSON. For every operation and corpus it takes the median of each
 library's rounds, of three visits the middle one, and the ratio of the fastest peer to us:
-above 1 we are ahead. Over the corpora it gives the geometric mean and the worst.
+above 1 we are ahead. Over the corpora it gives the geometric mean and the worst. All figures
+of the table are speeds: more is better.
 """
 
 import json
@@ -23,8 +24,9 @@ import numpy as np
 
 import klingmask as km
 from bench import corpora
-from bench.peers import OURS, installed, versions
+from bench.peers import COMMON, OURS, installed, versions
 from klingmask import video
+from klingmask._rle import simd_level
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -62,7 +64,8 @@ def summary(times: Times) -> list[dict[str, Any]]:
     rows = []
     for operation, by_corpus in times.items():
         ratios = {name: fastest_peer(c)[1] / c[OURS] for name, c in by_corpus.items()}
-        floors = [c[OURS] / c[FLOOR] for c in by_corpus.values() if FLOOR in c]
+        floors = [c[FLOOR] / c[OURS] for c in by_corpus.values() if FLOOR in c]
+        common = [c[COMMON] / c[OURS] for c in by_corpus.values() if COMMON in c]
         worst = min(ratios, key=lambda name: ratios[name])
         rows.append(
             {
@@ -70,7 +73,8 @@ def summary(times: Times) -> list[dict[str, Any]]:
                 "mean": statistics.geometric_mean(ratios.values()),
                 "worst": ratios[worst],
                 "worst_corpus": worst,
-                "to_floor": statistics.geometric_mean(floors) if floors else None,
+                "to_common": statistics.geometric_mean(common) if common else None,
+                "of_floor": statistics.geometric_mean(floors) if floors else None,
                 "fastest_peers": sorted({fastest_peer(c)[0] for c in by_corpus.values()}),
                 "ratios": ratios,
             }
@@ -165,36 +169,57 @@ def import_time() -> float:
     return paired(process("numpy"), process("klingmask"), 21)
 
 
-def markdown(rows: list[dict[str, Any]], threads: dict[str, float], imports: float) -> str:
-    """The README's table."""
+def machine(path: Path) -> str:
+    """What the run was made on, and with."""
+    info = json.loads(path.read_text())["machine_info"]
+    cpu, ours = info["cpu"], versions()
+    names = ", ".join(f"{name} {ours[name]}" for name in sorted(ours) if name != OURS)
+    return (
+        f"{cpu['brand_raw']}, {cpu['count']} cores, {simd_level}; "
+        f"Python {info['python_version']}, {names}"
+    )
+
+
+def markdown(
+    rows: list[dict[str, Any]], threads: dict[str, float], imports: float, where: str
+) -> str:
+    """The README's table, and what is said under it."""
     lines = [
-        "| operation | speed to fastest peer | worst corpus | time to floor | fastest peers |",
-        "|---|---|---|---|---|",
+        f"| operation | to the fastest peer | worst corpus | to {COMMON} | of the floor's speed "
+        "| fastest peers |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        floor = f"{row['to_floor']:.1f} x" if row["to_floor"] else ""
+        floor = f"{row['of_floor']:.0%}" if row["of_floor"] else ""
+        common = f"{row['to_common']:.1f} x" if row["to_common"] else ""
         lines.append(
             f"| {row['operation']} | {row['mean']:.1f} x "
-            f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {floor} "
+            f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {common} | {floor} "
             f"| {', '.join(row['fastest_peers'])} |"
         )
     scaled = ", ".join(f"{name} {ratio:.2f} x" for name, ratio in threads.items())
-    lines.append(f"| two threads, against one | {scaled} | | | |")
-    lines.append(f"| `import klingmask`, against `import numpy` | {imports:.2f} x the time | | | |")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Two threads on these two cores, against one: {scaled}. `import klingmask` takes "
+            f"{imports:.2f} x the time of `import numpy`. Measured on {where}.",
+        ]
+    )
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Every corpus as a dot, the geometric mean as a bar."""
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
     for y, row in enumerate(reversed(rows)):
-        axes.barh(y, row["mean"], color="#74c052", height=0.6)
         ratios = list(row["ratios"].values())
+        axes.barh(y, row["mean"], color="#74c052", height=0.6)
         axes.plot(ratios, [y] * len(ratios), ".", color="#20402a", markersize=5)
-        axes.text(max(ratios) * 1.05, y, f"{row['mean']:.1f}x", va="center", fontsize=9)
+    names = [f"{row['operation']}   {row['mean']:.1f} x" for row in reversed(rows)]
     axes.axvline(1, color="#404040", linewidth=1)
-    axes.set_yticks(range(len(rows)), [row["operation"] for row in reversed(rows)])
-    axes.set_xscale("log")
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g} x")
     axes.set_xlabel("times faster than the fastest peer (bar: geometric mean, dots: corpora)")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
@@ -216,7 +241,8 @@ def main(source: str) -> None:
     rows = summary(times)
     print_details(times)
     threads, imports = two_threads(), import_time()
-    table = markdown(rows, threads, imports)
+    where = machine(Path(source))
+    table = markdown(rows, threads, imports, where)
     print(f"\n{table}\n")
     _, missing = installed()
     for name, reason in missing.items():
@@ -229,6 +255,7 @@ def main(source: str) -> None:
         print(f"overlay_video, 1280 x 720, four masks: {share:.1%} of the time is the overlay's")
     results = {
         "overlay_share_of_video": share,
+        "machine": where,
         "versions": versions(),
         "missing": missing,
         "rows": rows,
