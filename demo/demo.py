@@ -11,6 +11,7 @@ from draw import clip
 from PIL import Image
 
 from klingmask import overlay
+from klingmask.datasets import tracking_to_json
 from klingmask.emulator import running
 from klingmask.kling import KlingClient, prompts
 from klingmask.video import contact_sheet, frame_at
@@ -43,7 +44,9 @@ def main() -> None:
         preview = edit.preview()
         tracking = preview.tracking()
         preview.download(OUT / "preview.mp4")
-        print(f"tracked:  {OUT / 'preview.mp4'}, masks of {len(tracking)} frames")
+        print(f"tracked:  {OUT / 'preview.mp4'}")
+        (OUT / "tracking.json").write_text(tracking_to_json(tracking))
+        print(f"masks:    {OUT / 'tracking.json'}, of {len(tracking)} frames")
 
         task = edit.submit("removal", prompts.removal("the yellow bird"))
         task.wait(progress=True).download(OUT / "removed.mp4")
@@ -55,7 +58,7 @@ def main() -> None:
         contact_sheet(OUT / "removed.mp4", columns=4, rows=1, width=1280),
     ]
     Image.fromarray(np.concatenate(rows)).save(OUT / "sheet.png", optimize=True)
-    print(f"sheet:    {OUT / 'sheet.png'}")
+    print(f"all of it in one picture to open: {OUT / 'sheet.png'}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from PIL import Image
 import klingmask as km
 from klingmask import emulator as emulation
 from klingmask import video
+from klingmask.datasets import read_masks
 from klingmask.kling import KlingClient, KlingError
 from tests.clips import greys, make_clip
 from tests.kling.server import Fault, Service, png, running
@@ -150,7 +151,7 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
         (["info", "--where", "object=9", "reply.json"], "labelled by frame, object"),
         (["decode", "reply.json", "-o", "x.png"], "2 masks do not fit one PNG"),
         (["decode", "huge.json", "-o", "x.npy"], "set_max_pixels"),
-        (["encode", "text.txt"], "not a PNG that can be read"),
+        (["encode", "small.png", "text.txt"], "text.txt: not a PNG that can be read"),
         (["overlay", "reply.json", "small.png", "-o", "x.png"], "the image (5, 5)"),
         (["overlay", "reply.json", "text.txt", "-o", "x.png"], "not a video that can be read"),
         (["overlay", "frames.json", "small.png", "-o", "x.png"], "choose one with --where frame=0"),
@@ -275,6 +276,7 @@ def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -
         (["--at", "1,1", "--remove", "x", "--mask", "."], "is a folder"),
         (["--at", "1,1", "--remove", "x", "--mask", "./o.mp4"], "is given for two results"),
         (["--add", "x", "--image", "i.png", "--preview", "p.mp4"], "what --at X,Y selects"),
+        (["--add", "x", "--image", "i.png", "--tracking", "t.json"], "what --at X,Y selects"),
     ],
 )
 def test_edits_that_cannot_be(
@@ -328,8 +330,22 @@ def test_a_file_needs_local(shell: Shell, emulator: emulation.Emulator) -> None:
     assert "--local" in told
     told = shell("edit", "none.mp4", *SQUARE, "-o", "out.mp4", "--local", fails=True)
     assert "there is no file none.mp4" in told
-    told = shell("edit", "clip.mp4", *SQUARE, "-o", "out.mp4", "--local", "--preview", "p.mp4")
+    told = shell(
+        "edit",
+        "clip.mp4",
+        *SQUARE,
+        "-o",
+        "out.mp4",
+        "--local",
+        "--preview",
+        "p.mp4",
+        "--tracking",
+        "masks.json",
+    )
     assert "found on 48 of 48 frames" in told
+    tracked = read_masks((shell.folder / "masks.json").read_bytes()).tracking()
+    assert list(tracked) == list(range(48))
+    assert all(any(masks.values()) for masks in tracked.values())
     for name in ("out.mp4", "p.mp4"):
         assert len(list(video.frames(shell.folder / name))) == 48
     assert emulator.tasks == ()
@@ -465,8 +481,12 @@ def test_a_result_does_not_take_the_place_of_a_source(shell: Shell) -> None:
         assert {path: path.read_bytes() for path in shell.folder.iterdir()} == before
 
 
-def test_decode_takes_no_other_pictures(shell: Shell) -> None:
+def test_no_other_pictures_than_png_are_written(shell: Shell) -> None:
     masks = shell.put("masks.json", [A.to_rle()])
+    Image.new("RGB", (30, 20)).save(shell.folder / "image.png")
+    for command in ("overlay", "sheet"):
+        told = shell(command, masks, "image.png", "-o", "laid.jpg", fails=True)
+        assert "a PNG is written: -o laid.png" in told
     assert ".png, .npy or a folder" in shell("decode", masks, "-o", "mask.jpg", fails=True)
     assert not (shell.folder / "mask.jpg").exists()
     shell("decode", masks, "-o", "folder")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import klingmask as km
-from klingmask.datasets import LabelledMasks, read_masks
+from klingmask.datasets import LabelledMasks, read_masks, tracking_to_json
 
 try:
     import click
@@ -127,7 +127,11 @@ def info(file: BinaryIO, where: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps({"kind": found.kind, "masks": rows}))
         return
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table("mask", *keys, title=f"{file.name}: {found.kind}, {len(rows)} masks")
+    table = Table(
+        "mask",
+        *keys,
+        title=f"{file.name}: {found.kind}, {len(rows)} {'mask' if len(rows) == 1 else 'masks'}",
+    )
     for index, row in enumerate(rows):
         table.add_row(str(index), *(str(row.get(key, "")) for key in keys))
     console = Console() if sys.stdout.isatty() else Console(width=160)
@@ -177,7 +181,12 @@ def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
     Pixels that are neither black nor clear are foreground, of whatever value.
     """
     _keep(*(picture.name for picture in pictures), output=output.name)
-    rles = [km.Mask.from_png(picture.read()).to_rle() for picture in pictures]
+    rles = []
+    for picture in pictures:
+        try:
+            rles.append(km.Mask.from_png(picture.read()).to_rle())
+        except ValueError as error:
+            raise click.ClickException(f"{picture.name}: {error}") from error
     json.dump(rles[0] if len(rles) == 1 else rles, output)
     output.write("\n")
 
@@ -216,6 +225,7 @@ def overlay(
 ) -> None:
     """Lay the masks of FILE over PICTURE, an image or a video, and write a PNG."""
     _keep(file.name, picture, output=output)
+    _check_png(output)
     found = _read(file, where)
     frames = sorted({int(labels["frame"]) for labels in found.labels if "frame" in labels})
     if len(frames) > 1:
@@ -273,6 +283,7 @@ def sheet(
     from klingmask.video import contact_sheet
 
     _keep(file.name, video, output=output)
+    _check_png(output)
     _write_png(contact_sheet(video, _read(file, where), **options), output)
     click.echo(str(output))
 
@@ -302,6 +313,11 @@ def _place(text: str) -> tuple[bool, float, float]:
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--mask", type=click.Path(path_type=Path), help="Save what is selected, as PNG.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Save the preview video.")
+@click.option(
+    "--tracking",
+    type=click.Path(path_type=Path),
+    help="Save the masks of every frame, as JSON for `klingmask video`.",
+)
 @click.option("--local", is_flag=True, help="VIDEO is a file; an emulator edits it, for nothing.")
 @click.option("--pro", is_flag=True, help="Better and dearer.")
 @click.option("--yes", is_flag=True, help="Do not ask before it costs money.")
@@ -316,6 +332,7 @@ def edit(
     image: Path | None,
     mask: Path | None,
     preview: Path | None,
+    tracking: Path | None,
     local: bool,
     pro: bool,
     yes: bool,
@@ -344,13 +361,14 @@ def edit(
         raise click.UsageError("--swap and --add take an --image, --remove takes none")
     if not at and mode != "addition":
         raise click.UsageError("--at X,Y says what to remove or swap")
-    if not at and (mask or preview):
-        raise click.UsageError("--mask and --preview show what --at X,Y selects")
-    _check_outputs(output, mask, preview)
+    results = (output, mask, preview, tracking)
+    if not at and any(results[1:]):
+        raise click.UsageError("--mask, --preview and --tracking show what --at X,Y selects")
+    _check_outputs(*results)
     path = Path(video)
     if local and not path.is_file():
         raise click.UsageError(f"there is no file {video}")
-    for result in filter(None, (output, mask, preview)):
+    for result in filter(None, results):
         _keep(path, *([image] if image else []), output=result)
     if not local and path.is_file():
         raise click.UsageError(
@@ -382,7 +400,7 @@ def edit(
             click.echo(f"selected: {selection.union.area} pixels, box {selection.union.bbox}")
             if mask:
                 mask.write_bytes(selection.union.to_png())
-            _show_found(session, preview)
+            _show_found(session, preview, tracking)
         if not (yes or local):
             click.confirm("Start the task, which costs money?", abort=True)
 
@@ -409,15 +427,20 @@ def _check_outputs(*paths: Path | None) -> None:
             raise click.UsageError(f"{path} is given for two results")
 
 
-def _show_found(session: "EditSession", preview: Path | None) -> None:
-    """Tell on how many frames the selection was found, and save the preview if it is wanted."""
+def _show_found(session: "EditSession", preview: Path | None, tracking: Path | None) -> None:
+    """Tell on how many frames the selection was found, and save what is wanted of the preview."""
     from klingmask.kling import BadReplyError
 
     shown = session.preview()
     try:
-        found = sum(any(masks.values()) for masks in shown.tracking().values())
+        tracked = shown.tracking()
+        found = sum(any(masks.values()) for masks in tracked.values())
         click.echo(f"found on {found} of {session.reply.total_frame} frames")
+        if tracking:
+            tracking.write_text(tracking_to_json(tracked))
     except BadReplyError as error:  # its format is not documented
+        if tracking:
+            raise
         click.echo(f"on how many frames it was found cannot be told: {error}", err=True)
     if preview:
         shown.download(preview, progress=True)
@@ -496,8 +519,14 @@ def serve(folders: tuple[str, ...], port: int) -> None:
             Event().wait()
 
 
+def _check_png(output: Path) -> None:
+    """See to it that a PNG is not called something else."""
+    if output.suffix.lower() not in ("", ".png"):
+        raise click.UsageError(f"a PNG is written: -o {output.with_suffix('.png')}")
+
+
 def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:
-    """As PNG whatever the output is called, and whole or not at all."""
+    """Whole or not at all."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     output.write_bytes(stream.getvalue())

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from klingmask._rle import Mask, MaskArray, RLEError
 
-__all__ = ["LabelledMasks", "find_masks", "read_masks"]
+__all__ = ["LabelledMasks", "find_masks", "read_masks", "tracking_to_json"]
 
 Labels: TypeAlias = dict[str, int | float | str]
 _Found: TypeAlias = Iterator[tuple[Any, Labels]]
@@ -83,6 +83,33 @@ def read_masks(content: bytes | str) -> LabelledMasks:
             f"the content of a file is expected, path.read_bytes(), got {type(content).__name__}"
         )
     return find_masks(parse_json(content))
+
+
+def tracking_to_json(tracking: Mapping[int, Mapping[Any, Mask]]) -> str:
+    """Write masks by frame and object, as a preview's are, as a file that `read_masks` reads.
+
+    Parameters
+    ----------
+    tracking : mapping
+        Frame index -> object id, a number or a str -> mask.
+
+    Returns
+    -------
+    str
+        JSON: a list of ``{"frame_index", "rle_mask_list": [{"object_id", "rle_mask"}]}``, one
+        for each frame. `LabelledMasks.tracking` gives back those that have masks.
+    """
+    return json.dumps(
+        [
+            {
+                "frame_index": frame,
+                "rle_mask_list": [
+                    {"object_id": name, "rle_mask": mask.to_rle()} for name, mask in masks.items()
+                ],
+            }
+            for frame, masks in tracking.items()
+        ]
+    )
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -226,7 +253,10 @@ def _in_annotations(annotations: list[Any]) -> _Found:
             raise RLEError(f"entry {index} has no segmentation")
         rle = annotation["segmentation"]
         if isinstance(rle, list):
-            raise RLEError(f"entry {index} is a polygon; only run-length masks can be read")
+            raise RLEError(
+                f"entry {index} is a polygon, and only run-length masks can be read; "
+                "pycocotools' COCO.annToRLE makes one of it"
+            )
         yield (
             rle,
             _labels(annotation, image="image_id", category="category_id", id="id", score="score"),
