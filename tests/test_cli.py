@@ -262,6 +262,22 @@ def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -
     assert service.bodies("/init-selection")[-1] == {"video_id": "video-7"}
 
 
+def test_masks_that_cannot_be_read_are_said_before_it_costs_money(
+    shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLING_API_KEY", service.api_key)
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    service.tracking_shape = len
+    words = ["edit", "v", "--at", "20,10", "--remove", "x", "-o", "o.mp4", "--preview", "p.mp4"]
+    told = shell(*words, "--yes", "--tracking", "t.json", fails=True)
+    assert "the tracking file has no masks" in told
+    assert (shell.folder / "p.mp4").exists()  # which may show why
+    assert not (shell.folder / "t.json").exists()
+    assert service.created == []
+    assert "found on" not in shell(*words, "--yes")
+    assert len(service.created) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -275,6 +291,7 @@ def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -
         (["--at", "1,1", "--remove", "x", "--preview", "none/p.mp4"], "no folder none for p.mp4"),
         (["--at", "1,1", "--remove", "x", "--mask", "."], "is a folder"),
         (["--at", "1,1", "--remove", "x", "--mask", "./o.mp4"], "is given for two results"),
+        (["--at", "1,1", "--remove", "x", "--mask", "m.jpg"], "a PNG is written: --mask m.png"),
         (["--add", "x", "--image", "i.png", "--preview", "p.mp4"], "what --at X,Y selects"),
         (["--add", "x", "--image", "i.png", "--tracking", "t.json"], "what --at X,Y selects"),
     ],

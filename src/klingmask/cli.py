@@ -365,6 +365,8 @@ def edit(
     if not at and any(results[1:]):
         raise click.UsageError("--mask, --preview and --tracking show what --at X,Y selects")
     _check_outputs(*results)
+    if mask:
+        _check_png(mask, "--mask")
     path = Path(video)
     if local and not path.is_file():
         raise click.UsageError(f"there is no file {video}")
@@ -432,6 +434,8 @@ def _show_found(session: "EditSession", preview: Path | None, tracking: Path | N
     from klingmask.kling import BadReplyError
 
     shown = session.preview()
+    if preview:
+        shown.download(preview, progress=True)
     try:
         tracked = shown.tracking()
         found = sum(any(masks.values()) for masks in tracked.values())
@@ -442,8 +446,6 @@ def _show_found(session: "EditSession", preview: Path | None, tracking: Path | N
         if tracking:
             raise
         click.echo(f"on how many frames it was found cannot be told: {error}", err=True)
-    if preview:
-        shown.download(preview, progress=True)
 
 
 def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -> None:
@@ -519,10 +521,10 @@ def serve(folders: tuple[str, ...], port: int) -> None:
             Event().wait()
 
 
-def _check_png(output: Path) -> None:
+def _check_png(output: Path, option: str = "-o") -> None:
     """See to it that a PNG is not called something else."""
     if output.suffix.lower() not in ("", ".png"):
-        raise click.UsageError(f"a PNG is written: -o {output.with_suffix('.png')}")
+        raise click.UsageError(f"a PNG is written: {option} {output.with_suffix('.png')}")
 
 
 def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:

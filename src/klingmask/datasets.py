@@ -6,15 +6,17 @@ belongs to. `read_masks` keeps that beside the masks as labels.
 
 import json
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from klingmask._rle import Mask, MaskArray, RLEError
 
 __all__ = ["LabelledMasks", "find_masks", "read_masks", "tracking_to_json"]
 
 Labels: TypeAlias = dict[str, int | float | str]
+_Id = TypeVar("_Id", bound=float | str)
 _Found: TypeAlias = Iterator[tuple[Any, Labels]]
 
 KNOWN = (
@@ -85,7 +87,7 @@ def read_masks(content: bytes | str) -> LabelledMasks:
     return find_masks(parse_json(content))
 
 
-def tracking_to_json(tracking: Mapping[int, Mapping[Any, Mask]]) -> str:
+def tracking_to_json(tracking: Mapping[int, Mapping[_Id, Mask]]) -> str:
     """Write masks by frame and object, as a preview's are, as a file that `read_masks` reads.
 
     Parameters
@@ -98,17 +100,31 @@ def tracking_to_json(tracking: Mapping[int, Mapping[Any, Mask]]) -> str:
     str
         JSON: a list of ``{"frame_index", "rle_mask_list": [{"object_id", "rle_mask"}]}``, one
         for each frame. `LabelledMasks.tracking` gives back those that have masks.
+
+    Raises
+    ------
+    TypeError
+        If a frame index is not an integer, or an object id neither a number nor a str.
+    ValueError
+        If an object id is not a finite number.
     """
     return json.dumps(
         [
             {
-                "frame_index": frame,
+                "frame_index": operator.index(frame),
                 "rle_mask_list": [
-                    {"object_id": name, "rle_mask": mask.to_rle()} for name, mask in masks.items()
+                    {
+                        "object_id": name
+                        if isinstance(name, (float, str))
+                        else operator.index(name),
+                        "rle_mask": mask.to_rle(),
+                    }
+                    for name, mask in masks.items()
                 ],
             }
             for frame, masks in tracking.items()
-        ]
+        ],
+        allow_nan=False,
     )
 
 

@@ -70,6 +70,20 @@ static size_t reference_runs(const uint8_t *pixels, size_t n, uint32_t *runs)
     return count;
 }
 
+/* Bands of whole rows: clear, full, or noise. */
+static void draw_bands(sample *s)
+{
+    uint32_t height = s->mask.height, width = s->mask.width;
+    for (uint32_t y = 0, end; y < height; y = end) {
+        uint32_t kind = below(3);
+        end = y + (below(2) ? 64 * (1 + below(3)) : 1 + below(200)); /* as encoding looks, or not */
+        end = end < height ? end : height;
+        for (uint32_t x = 0; x < width; x++)
+            for (uint32_t i = y; i < end; i++)
+                s->pixels[(size_t)x * height + i] = kind == 2 ? (uint8_t)below(2) : (uint8_t)kind;
+    }
+}
+
 static sample random_sample(uint32_t height, uint32_t width)
 {
     size_t n = (size_t)height * width;
@@ -81,6 +95,8 @@ static sample random_sample(uint32_t height, uint32_t width)
             colour = colour ? 0 : (uint8_t)(1 + below(255));
         s.pixels[i] = kind == 0 ? 0 : kind == 1 ? 255 : colour;
     }
+    if (kind == 2)
+        draw_bands(&s);
     s.mask.n_runs = reference_runs(s.pixels, n, s.runs);
     s.mask.runs = s.runs;
     return s;
@@ -104,7 +120,8 @@ static void check_raster(const sample *s)
         CHECK(columns[i] == (s->pixels[i] ? value : 0));
 
     /* In and out of step with cache lines. */
-    size_t stride = below(2) ? width + below(3) : (width + 63) / 64 * 64, offset = below(64);
+    size_t stride = below(2) ? width : below(2) ? width + 1 + below(2) : (width + 63) / 64 * 64;
+    size_t offset = below(64);
     size_t last = height ? (height - 1) * stride + width : 0;
     uint8_t *block = room(offset + last, 1), *rows = block ? block + offset : NULL;
     uint64_t *decoding = room(km_decode_rows_scratch(height, width), sizeof *decoding);

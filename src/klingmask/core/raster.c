@@ -5,7 +5,7 @@
  * is a bit for each pixel, row-major, and a bit set in the *changes* means
  * that the pixel differs from the one before it in column-major order. A run
  * costs two changes, however long it is, and 64 pixels are a word. Changes that
- * are found row by row are turned, in squares of 64 x 64, to be read down the
+ * are found row by row are transposed, in tiles of 64 x 64, to be read down the
  * columns.
  */
 #include "bits.h"
@@ -152,27 +152,27 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 enum {
     BLOCK = 256, /* words of bits that a line is looked at by */
     CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t),
-    SQUARE_WORDS = sizeof(km_square) / sizeof(uint64_t)
+    TILE_WORDS = sizeof(km_tile) / sizeof(uint64_t)
 };
 
-/* What is between the two steps of encoding, at the start of the caller's scratch. */
+/* What is between the two steps of encoding, at the start of the caller's scratch: how many words
+ * or tiles with changes there are, and whether those are dense. */
 typedef struct {
-    uint64_t n_listed;
-    uint64_t many; /* changes a word: how many cannot be foretold */
+    uint64_t n, dense;
 } km_found;
 
-enum { FOUND_WORDS = sizeof(km_found) / sizeof(uint64_t), MANY = 2 };
+enum { FOUND_WORDS = sizeof(km_found) / sizeof(uint64_t) };
 
-/* After that, for rows: `bits` are those of the rows that are looked at, behind those of the row
- * above; the first square of each 64 columns; and those that have changes. */
+/* After that, for rows: the bits of those that are looked at, behind those of the row above; the
+ * first tile of each 64 columns, or `n`; and the tiles. */
 typedef struct {
     km_found *found;
     uint64_t *bits;
     uint32_t *firsts;
-    km_square *squares;
+    km_tile *tiles;
 } km_scan;
 
-static uint32_t rows_of_block(uint32_t height)
+static uint32_t rows_of_tile(uint32_t height)
 {
     return height < KM_WORD ? height : KM_WORD;
 }
@@ -181,18 +181,19 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
     uint64_t *bits = scratch + FOUND_WORDS + words;
-    uint64_t *firsts = bits + words * rows_of_block(height) + KM_BLOCK;
+    uint64_t *firsts = bits + words * rows_of_tile(height) + KM_BLOCK;
     return (km_scan){(km_found *)scratch, bits, (uint32_t *)firsts,
-                     (km_square *)(firsts + (words + 1) / 2)};
+                     (km_tile *)(firsts + (words + 1) / 2)};
 }
 
+/* For n pixels about n bytes; up to 64 / height times as much if there are fewer rows. */
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
     if (height == 0 || width == 0)
         return 1;
-    return FOUND_WORDS + words * (1 + rows_of_block(height)) + KM_BLOCK + (words + 1) / 2 +
-           SQUARE_WORDS * words * km_words(height);
+    return FOUND_WORDS + words * (1 + rows_of_tile(height)) + KM_BLOCK + (words + 1) / 2 +
+           TILE_WORDS * words * km_words(height);
 }
 
 /* Where the changes of columns are: after that and the block, with a word before. */
@@ -232,32 +233,30 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         bits[-1] = *last;
         blank = found == 0 && *last == 0;
     }
-    *(km_found *)scratch = (km_found){n_listed, tally.changes > MANY * tally.words};
+    *(km_found *)scratch = (km_found){n_listed, km_is_dense(tally)};
     return tally.changes + 1;
-}
-
-/* Through a copy of the end, so that it can be in a register otherwise. */
-static inline uint32_t *write_many(const km_changes *listed, size_t n, uint32_t *end,
-                                   uint32_t *runs)
-{
-    uint32_t copy = *end;
-    runs = km_simd.write_many(listed, n, &copy, runs);
-    *end = copy;
-    return runs;
 }
 
 void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
 {
     const km_found *found = (const km_found *)scratch;
     size_t at = listed_at(km_words((size_t)height * width));
-    const km_changes *listed = (const km_changes *)(scratch + at);
     uint32_t end = 0;
-    if (found->many)
-        runs = write_many(listed, found->n_listed, &end, runs);
-    else
-        for (size_t i = 0; i < found->n_listed; i++)
-            runs = km_write_ends(listed[i], &end, runs);
+    runs = km_write_runs((const km_changes *)(scratch + at), found->n, found->dense, &end, runs);
     *runs = height * width - end;
+}
+
+/* Links the tiles of the same columns, from top to bottom. */
+static void link_tiles(const km_scan *scan, size_t words)
+{
+    uint32_t n = (uint32_t)scan->found->n;
+    for (size_t word = 0; word < words; word++)
+        scan->firsts[word] = n;
+    for (uint32_t i = n; i-- > 0;) {
+        uint32_t *first = &scan->firsts[scan->tiles[i].word];
+        scan->tiles[i].next = *first;
+        *first = i;
+    }
 }
 
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
@@ -266,7 +265,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     if (height == 0 || width == 0)
         return 1;
     km_scan scan = scan_of_rows(scratch, height, width);
-    size_t words = km_words(width), n_squares = 0;
+    size_t words = km_words(width), n_tiles = 0;
     km_tally tally = {0, 0};
     /* Before the first pixel of a column comes the last of the column to its
      * left: above row 0 is the last row, one column further. */
@@ -287,19 +286,20 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
             row += (uint32_t)skipped;
             at += skipped * width;
         }
-        rows = rows_of_block(height - row);
+        rows = rows_of_tile(height - row);
         if (rows == 0)
             break;
         km_simd.pack_rows(at, stride, rows, width, scan.bits);
         size_t found =
-            km_simd.turn_rows(scan.bits, rows, words, row, scan.squares + n_squares, &tally);
-        n_squares += found;
+            km_simd.transpose_rows(scan.bits, rows, words, row, scan.tiles + n_tiles, &tally);
+        n_tiles += found;
         memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
         blank = found == 0;
         for (size_t i = 0; blank && i < words; i++)
             blank = above[i] == 0;
     }
-    *scan.found = (km_found){n_squares, tally.changes > MANY * tally.words};
+    *scan.found = (km_found){n_tiles, km_is_dense(tally)};
+    link_tiles(&scan, words);
     return tally.changes + 1;
 }
 
@@ -310,41 +310,33 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
         return;
     }
     km_scan scan = scan_of_rows(scratch, height, width);
-    size_t words = km_words(width);
-    uint32_t n = (uint32_t)scan.found->n_listed, end = 0;
-    for (size_t word = 0; word < words; word++)
-        scan.firsts[word] = n;
-    for (uint32_t i = n; i-- > 0;) { /* so that the squares of a word are from top to bottom */
-        uint32_t *first = &scan.firsts[scan.squares[i].word];
-        scan.squares[i].next = *first;
-        *first = i;
-    }
+    uint32_t n = (uint32_t)scan.found->n, end = 0;
+    bool dense = scan.found->dense;
     km_changes listed[BLOCK];
     size_t n_listed = 0;
-    bool many = scan.found->many;
-    for (size_t word = 0; word < words; word++) {
+    for (size_t word = 0; word < km_words(width); word++) {
         uint64_t any = 0;
-        for (uint32_t i = scan.firsts[word]; i < n; i = scan.squares[i].next)
-            any |= scan.squares[i].any;
+        for (uint32_t i = scan.firsts[word]; i < n; i = scan.tiles[i].next)
+            any |= scan.tiles[i].any;
         for (; any; any &= any - 1) {
             uint32_t in_word = km_lowest_one(any), column = (uint32_t)word * KM_WORD + in_word;
-            for (uint32_t i = scan.firsts[word]; i < n; i = scan.squares[i].next) {
-                const km_square *square = &scan.squares[i];
-                km_changes changes = {square->columns[KM_PLACE(in_word)],
-                                      column * height + square->row};
-                if (!many) {
+            for (uint32_t i = scan.firsts[word]; i < n; i = scan.tiles[i].next) {
+                const km_tile *tile = &scan.tiles[i];
+                km_changes changes = {tile->columns[km_place(in_word)],
+                                      column * height + tile->row};
+                if (!dense) { /* the list would cost a tenth of the whole */
                     runs = km_write_ends(changes, &end, runs);
                     continue;
                 }
                 listed[n_listed] = changes;
                 n_listed += changes.bits != 0;
                 if (n_listed == BLOCK) {
-                    runs = write_many(listed, n_listed, &end, runs);
+                    runs = km_write_runs(listed, n_listed, dense, &end, runs);
                     n_listed = 0;
                 }
             }
         }
     }
-    runs = write_many(listed, n_listed, &end, runs);
+    runs = km_write_runs(listed, n_listed, dense, &end, runs);
     *runs = height * width - end;
 }

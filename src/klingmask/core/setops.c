@@ -119,7 +119,6 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
     uint64_t length = extent.to - extent.from, *bits = scratch + 1;
     size_t words = km_words(length);
-    km_tally tally = {0, 0};
     uint32_t *next = runs, end = 0;
     unsigned tail = length % KM_WORD;
     memset(bits, 0, words * sizeof *bits);
@@ -135,11 +134,11 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
         bits[words - 1] |= km_range(tail, KM_WORD);
     for (size_t i = 0; i < words; i += BLOCK) {
         km_changes listed[BLOCK];
+        km_tally tally = {0, 0};
         size_t some = words - i < BLOCK ? words - i : BLOCK;
         uint32_t first = (uint32_t)(extent.from + i * KM_WORD);
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
-        for (size_t j = 0; j < found; j++)
-            next = km_write_ends(listed[j], &end, next);
+        next = km_write_runs(listed, found, km_is_dense(tally), &end, next);
     }
     if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) { /* no change shows the end */
         *next++ = (uint32_t)extent.to - end;

@@ -81,7 +81,7 @@ enum { AHEAD = 4096 };
         }                                                                                          \
     }
 
-/* The changes of the rows of a square, each at the place that its column will have. Returns how
+/* The changes of the rows of a tile, each at the place that its column will have. Returns how
  * many there are. */
 #define CHANGES(level, target)                                                                     \
     target static inline size_t changes_##level(const uint64_t *bits, size_t rows, size_t words,   \
@@ -103,12 +103,13 @@ enum { AHEAD = 4096 };
     }
 
 /* Looking for changes of the rows, over any find_rows, which gathers those of `lanes` columns of
- * words, and turn, which makes columns of the rows of a square. */
-#define TURN_ROWS(level, target, lanes)                                                            \
-    target static size_t turn_rows_##level(const uint64_t *bits, size_t rows, size_t words,        \
-                                           uint32_t row, km_square *squares, km_tally *tally)      \
+ * words, and transpose, which makes columns of the rows of a tile by swapping halves of it, then
+ * halves of those, and so on (H. S. Warren, Hacker's Delight, 7-3). */
+#define TRANSPOSE_ROWS(level, target, lanes)                                                       \
+    target static size_t transpose_rows_##level(const uint64_t *bits, size_t rows, size_t words,   \
+                                                uint32_t row, km_tile *tiles, km_tally *tally)     \
     {                                                                                              \
-        km_square *next = squares;                                                                 \
+        km_tile *next = tiles;                                                                     \
         for (size_t first = 0; first < words; first += lanes) {                                    \
             uint64_t any[lanes];                                                                   \
             find_rows_##level(bits + first, rows, words, any);                                     \
@@ -116,7 +117,7 @@ enum { AHEAD = 4096 };
                 if (any[i] == 0)                                                                   \
                     continue;                                                                      \
                 tally->changes += changes_##level(bits + first + i, rows, words, next->columns);   \
-                turn_##level(next->columns);                                                       \
+                transpose_##level(next->columns);                                                  \
                 tally->words += count_ones_##level(any[i]);                                        \
                 next->any = any[i];                                                                \
                 next->row = row;                                                                   \
@@ -124,7 +125,7 @@ enum { AHEAD = 4096 };
                 next++;                                                                            \
             }                                                                                      \
         }                                                                                          \
-        return (size_t)(next - squares);                                                           \
+        return (size_t)(next - tiles);                                                             \
     }
 
 /* Looking for changes of a line, over any find_line, which says which of up to 64 words are
@@ -157,23 +158,23 @@ static inline void find_rows_scalar(const uint64_t *bits, size_t rows, size_t wo
         *any |= bits[i] ^ above[i];
 }
 
-/* Of two words, the bits `by` and more up in the low one change places with the bits under them
- * in the high one: the step with which a square turns, at every distance of two rows. */
-static inline void turn_two(uint64_t *low, uint64_t *high, unsigned by, uint64_t mask)
+/* Of two rows that are `by` apart, the high halves of the low one's groups of 2 * by bits change
+ * places with the low halves of the high one's; the mask has the low halves. */
+static inline void swap_bits(uint64_t *low, uint64_t *high, unsigned by, uint64_t mask)
 {
     uint64_t other = (*low >> by ^ *high) & mask;
     *high ^= other;
     *low ^= other << by;
 }
 
-static inline void turn_scalar(uint64_t *square)
+static inline void transpose_scalar(uint64_t *tile)
 {
     uint64_t mask = ~UINT64_C(0);
     for (unsigned by = KM_WORD / 2; by > 0; by /= 2) {
         mask ^= mask << by;
         for (unsigned i = 0; i < KM_WORD; i++)
             if (!(i & by))
-                turn_two(&square[KM_PLACE(i)], &square[KM_PLACE(i + by)], by, mask);
+                swap_bits(&tile[km_place(i)], &tile[km_place(i + by)], by, mask);
     }
 }
 
@@ -190,11 +191,11 @@ static inline unsigned count_ones_scalar(uint64_t word)
     return km_count_ones(word);
 }
 
-static uint32_t *write_many_scalar(const km_changes *listed, size_t n, uint32_t *end,
-                                   uint32_t *runs)
+static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t end,
+                                    uint32_t *runs)
 {
     for (size_t i = 0; i < n; i++)
-        runs = km_write_ends(listed[i], end, runs);
+        runs = km_write_ends(listed[i], &end, runs);
     return runs;
 }
 
@@ -230,7 +231,7 @@ static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
 PACK_ROWS(scalar, ANY)
 SKIP_CLEAR(scalar, ANY, uint64_t, 0, 0 ==)
 CHANGES(scalar, ANY)
-TURN_ROWS(scalar, ANY, 1)
+TRANSPOSE_ROWS(scalar, ANY, 1)
 LIST_LINE(scalar, ANY)
 
 /* Painting, over any expand, which turns a word of bits into 64 pixels, expand_some, which
@@ -435,9 +436,9 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
     {.name = #level,                                                                               \
      .pack_rows = pack_rows_##level,                                                               \
      .skip_clear = skip_clear_##level,                                                             \
-     .turn_rows = turn_rows_##level,                                                               \
+     .transpose_rows = transpose_rows_##level,                                                     \
      .list_line = list_line_##level,                                                               \
-     .write_many = write_many_##level,                                                             \
+     .write_dense = write_dense_##level,                                                           \
      .paint = paint_##level,                                                                       \
      .fill = fill_##level,                                                                         \
      .read_codes = read_codes_##level,                                                             \
@@ -521,8 +522,8 @@ AVX2 static inline void find_rows_avx2(const uint64_t *bits, size_t rows, size_t
         _mm256_storeu_si256((__m256i *)(any + 4 * i), found[i]);
 }
 
-/* As turn_two, of four squares of 16 rows. */
-AVX2 static inline void turn_two_avx2(__m256i *low, __m256i *high, int by, uint64_t mask)
+/* As swap_bits, of four rows each. */
+AVX2 static inline void swap_bits_avx2(__m256i *low, __m256i *high, int by, uint64_t mask)
 {
     __m256i other = _mm256_xor_si256(_mm256_srli_epi64(*low, by), *high);
     other = _mm256_and_si256(other, _mm256_set1_epi64x((long long)mask));
@@ -530,21 +531,21 @@ AVX2 static inline void turn_two_avx2(__m256i *low, __m256i *high, int by, uint6
     *low = _mm256_xor_si256(*low, _mm256_slli_epi64(other, by));
 }
 
-AVX2 static inline void turn_avx2(uint64_t *square)
+AVX2 static inline void transpose_avx2(uint64_t *tile)
 {
-    __m256i *at = (__m256i *)square;
+    __m256i *at = (__m256i *)tile;
     for (unsigned i = 0; i < 16; i += 4) {
         __m256i v[4];
         for (unsigned j = 0; j < 4; j++)
             v[j] = _mm256_loadu_si256(at + i + j);
-        turn_two_avx2(&v[0], &v[1], 1, UINT64_C(0x5555555555555555));
-        turn_two_avx2(&v[2], &v[3], 1, UINT64_C(0x5555555555555555));
-        turn_two_avx2(&v[0], &v[2], 2, UINT64_C(0x3333333333333333));
-        turn_two_avx2(&v[1], &v[3], 2, UINT64_C(0x3333333333333333));
+        swap_bits_avx2(&v[0], &v[1], 1, UINT64_C(0x5555555555555555));
+        swap_bits_avx2(&v[2], &v[3], 1, UINT64_C(0x5555555555555555));
+        swap_bits_avx2(&v[0], &v[2], 2, UINT64_C(0x3333333333333333));
+        swap_bits_avx2(&v[1], &v[3], 2, UINT64_C(0x3333333333333333));
         for (unsigned j = 0; j < 4; j++)
             _mm256_storeu_si256(at + i + j, v[j]);
     }
-    /* The four squares of 16 columns in each of four words change places at once. */
+    /* The swaps at 16 and 32 at once: 16 bits of each of four words, side by side. */
     const __m256i pairs = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0,
                                            1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
     const __m256i fours = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -552,10 +553,10 @@ AVX2 static inline void turn_avx2(uint64_t *square)
         __m256i v[4];
         for (unsigned j = 0; j < 4; j++)
             v[j] = _mm256_loadu_si256(at + i + 4 * j);
-        turn_two_avx2(&v[0], &v[1], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
-        turn_two_avx2(&v[2], &v[3], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
-        turn_two_avx2(&v[0], &v[2], 8, UINT64_C(0x00ff00ff00ff00ff));
-        turn_two_avx2(&v[1], &v[3], 8, UINT64_C(0x00ff00ff00ff00ff));
+        swap_bits_avx2(&v[0], &v[1], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
+        swap_bits_avx2(&v[2], &v[3], 4, UINT64_C(0x0f0f0f0f0f0f0f0f));
+        swap_bits_avx2(&v[0], &v[2], 8, UINT64_C(0x00ff00ff00ff00ff));
+        swap_bits_avx2(&v[1], &v[3], 8, UINT64_C(0x00ff00ff00ff00ff));
         for (unsigned j = 0; j < 4; j++)
             _mm256_storeu_si256(at + i + 4 * j, _mm256_permutevar8x32_epi32(
                                                     _mm256_shuffle_epi8(v[j], pairs), fours));
@@ -579,31 +580,31 @@ AVX2 static inline unsigned count_ones_avx2(uint64_t word)
 }
 
 CHANGES(avx2, AVX2)
-TURN_ROWS(avx2, AVX2, 8)
+TRANSPOSE_ROWS(avx2, AVX2, 8)
 LIST_LINE(avx2, AVX2)
 
-/* So many changes are written of each word, whether it has them or not: what is too much gives
- * way to the next words', of which there are enough. */
+/* So many runs are written for each word, whether it has as many changes or not. What is too
+ * much makes way for those of the next words: there are enough, of which each has a change. */
 enum { AT_ONCE = 4 };
 
-AVX2 static uint32_t *write_many_avx2(const km_changes *listed, size_t n, uint32_t *end,
-                                      uint32_t *runs)
+AVX2 static uint32_t *write_dense_avx2(const km_changes *listed, size_t n, uint32_t end,
+                                       uint32_t *runs)
 {
     size_t i = 0;
-    for (uint32_t before = *end; i + AT_ONCE <= n; i++, *end = before) {
+    for (; i + AT_ONCE <= n; i++) {
         uint64_t bits = listed[i].bits;
         uint32_t first = listed[i].first, *after = runs + _mm_popcnt_u64(bits);
         do
             for (unsigned j = 0; j < AT_ONCE; j++, bits = _blsr_u64(bits)) {
                 uint32_t position = first + (uint32_t)_tzcnt_u64(bits);
-                *runs++ = position - before;
-                before = position;
+                *runs++ = position - end;
+                end = position;
             }
         while (runs < after);
         runs = after;
-        before = first + KM_WORD - 1 - (uint32_t)_lzcnt_u64(listed[i].bits);
+        end = first + KM_WORD - 1 - (uint32_t)_lzcnt_u64(listed[i].bits);
     }
-    return write_many_scalar(listed + i, n - i, end, runs);
+    return write_dense_scalar(listed + i, n - i, end, runs);
 }
 
 /* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
@@ -1141,9 +1142,9 @@ AVX512 static inline uint64_t find_line_avx512(const uint64_t *bits, size_t n)
 }
 
 #define count_ones_avx512 count_ones_avx2
-#define turn_avx512 turn_avx2
+#define transpose_avx512 transpose_avx2
 CHANGES(avx512, AVX512)
-TURN_ROWS(avx512, AVX512, 8)
+TRANSPOSE_ROWS(avx512, AVX512, 8)
 LIST_LINE(avx512, AVX512)
 
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
@@ -1371,7 +1372,7 @@ AVX512 static void stamp_avx512(const uint64_t *bits, size_t n, const uint8_t *c
     }
 }
 
-#define write_many_avx512 write_many_avx2
+#define write_dense_avx512 write_dense_avx2
 #define set_runs_avx512 set_runs_avx2
 #define overlap_avx512 overlap_avx2
 #define rows_of_avx512 rows_of_avx2

@@ -33,35 +33,27 @@ typedef struct {
     uint32_t first;
 } km_changes;
 
-/* Appends the runs that end at changes; `*end` is where the run before ended. */
-static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
-{
-    uint32_t before = *end;
-    for (; changes.bits; changes.bits &= changes.bits - 1) {
-        uint32_t position = changes.first + km_lowest_one(changes.bits);
-        *runs++ = position - before;
-        before = position;
-    }
-    *end = before;
-    return runs;
-}
-
 /* How many changes there are, and in how many words. */
 typedef struct {
     size_t changes, words;
 } km_tally;
 
-/* Where pixels change in a square of 64 rows, from `row` on, and 64 columns, from 64 * word on:
- * a word for each column, at its KM_PLACE. `next` is the caller's. */
+/* Where pixels change in 64 rows, from `row` on, and 64 columns, from 64 * word on: a word for
+ * each column, of which bit i is for row `row` + i. */
 typedef struct {
-    uint64_t columns[KM_WORD];
-    uint64_t any; /* the columns that have changes */
-    uint32_t row, word, next;
-} km_square;
+    uint64_t columns[KM_WORD]; /* at its km_place */
+    uint64_t any;              /* the columns that have changes */
+    uint32_t row, word;
+    uint32_t next; /* the caller's */
+} km_tile;
 
-/* Of a column, and of a row before it is turned into one. Those 16 apart are neighbours, so that
- * four of them are a vector: all steps of the turn but two are between whole vectors. */
-#define KM_PLACE(column) ((column) % 16 * 4 + (column) / 16)
+/* Columns c, c + 16, c + 32 and c + 48 lie side by side, and before the tile is transposed so do
+ * these rows: they are a vector. The swaps at distances of 1, 2, 4 and 8 are between vectors
+ * then; those at 16 and 32 are within them. */
+static inline unsigned km_place(unsigned column)
+{
+    return column % 16 * 4 + column / 16;
+}
 
 /* Reading of short codes, resumable: see read_text in counts.c. */
 typedef struct {
@@ -106,22 +98,25 @@ typedef struct {
      * too low. */
     size_t (*skip_clear)(const uint8_t *pixels, size_t n);
 
-    /* Lists the squares of up to 64 rows, of which the first is row `row`, that have pixels other
-     * than the one above; the row above the first is in memory before them. Adds up such pixels
-     * and the words of columns with some, and returns the number of squares. May read words up to
-     * a multiple of KM_BLOCK. */
-    size_t (*turn_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
-                        km_square *squares, km_tally *tally);
+    /* Lists the tiles of up to 64 rows in which pixels differ from the one above, from left to
+     * right; there may be one for each word of a row. The first is row `row`, the words of the row
+     * above it are in memory before it, and those of the others follow without gaps; up to
+     * KM_BLOCK - 1 words past the last are read. Adds up the changes, and the words of the columns
+     * that have some. Returns the number of tiles. */
+    size_t (*transpose_rows)(const uint64_t *bits, size_t rows, size_t words, uint32_t row,
+                             km_tile *tiles, km_tally *tally);
 
-    /* Lists the words of a line with bits other than the one before; that of the first is in
-     * memory before them. Pixel `first` is the first one here. Adds up and returns likewise, and
-     * may read as much. */
-    size_t (*list_line)(const uint64_t *bits, size_t words, uint32_t first, km_changes *listed,
+    /* Lists the words, of which the first is for the pixels from `pixel` on, that have bits other
+     * than the one before; a word with that of the first is in memory before them, and up to
+     * KM_BLOCK - 1 words past the last are read. Adds up the changes and the words that have
+     * some. Returns the number of words listed. */
+    size_t (*list_line)(const uint64_t *bits, size_t words, uint32_t pixel, km_changes *listed,
                         km_tally *tally);
 
-    /* Appends the runs that end at changes; `*end` is where the run before ended. Returns where
-     * they end. Meant for many changes a word: how many of them cannot be foretold then. */
-    uint32_t *(*write_many)(const km_changes *listed, size_t n, uint32_t *end, uint32_t *runs);
+    /* Appends a run for each change, which ends there; the one before ended at `end`. There is
+     * room for just those, and no word is without changes. Returns the place after the last run.
+     * Meant for dense changes, see km_write_runs. */
+    uint32_t *(*write_dense)(const km_changes *listed, size_t n, uint32_t end, uint32_t *runs);
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
      * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
@@ -168,6 +163,40 @@ typedef struct {
 } km_kernels;
 
 extern km_kernels km_simd;
+
+/* Appends a run for each change, which ends there; the one before ended at `*end`. */
+static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
+{
+    uint32_t before = *end;
+    for (; changes.bits; changes.bits &= changes.bits - 1) {
+        uint32_t position = changes.first + km_lowest_one(changes.bits);
+        *runs++ = position - before;
+        before = position;
+    }
+    *end = before;
+    return runs;
+}
+
+/* Several changes a word: a loop over them mispredicts its end. The objects that bench/ measures
+ * have up to 1.3, in columns and in tiles, and its noisy masks 3. */
+static inline bool km_is_dense(km_tally tally)
+{
+    return tally.changes > 2 * tally.words;
+}
+
+/* The same for n words, none of which is without changes. */
+static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,
+                                      uint32_t *runs)
+{
+    if (dense && n > 0) {
+        runs = km_simd.write_dense(listed, n, *end, runs);
+        *end = listed[n - 1].first + km_bit_length(listed[n - 1].bits) - 1;
+        return runs;
+    }
+    for (size_t i = 0; i < n; i++)
+        runs = km_write_ends(listed[i], end, runs);
+    return runs;
+}
 
 /* Picks the kernels: "scalar", "avx2" or "avx512", or NULL for the best there
  * are. Returns false, and changes nothing, if this machine has no such level. */
