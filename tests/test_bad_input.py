@@ -17,6 +17,50 @@ def rle(counts: object, size: object = (4, 4)) -> dict[str, Any]:
     return {"size": size, "counts": counts}
 
 
+class Liar(np.ndarray[Any, Any]):
+    """An array that says of itself what is not so; what it holds is what counts."""
+
+    shape: Any = (10**6, 3000, 3000)
+    dtype: Any = np.dtype(np.uint8)
+    flags: Any = np.ones(1).flags
+    astype: Any = staticmethod(lambda *_: np.zeros(5, bool))
+
+    def __len__(self) -> int:
+        return 10**6
+
+    def __getitem__(self, key: object) -> Any:
+        return np.zeros((10**6, 50, 50), np.uint8)
+
+
+def test_an_array_is_not_asked_what_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (4, 50, 60)).astype(np.uint8)
+    expected = km.MaskArray.from_numpy(pixels)
+    for dtype in (np.uint8, np.int32, np.float64):
+        lying = pixels.astype(dtype).view(Liar)
+        for threads in (1, 2):
+            assert list(km.MaskArray.from_numpy(lying, threads=threads)) == list(expected)
+        assert km.encode(lying) == expected.to_rles()
+        assert km.encode(np.asarray(lying)[0].view(Liar)) == expected[0].to_rle()
+        assert km.Mask.from_numpy(np.asarray(lying)[0].view(Liar)) == expected[0]
+    for threads in (1, 2):
+        out = np.zeros((4, 50, 60), np.uint8).view(Liar)
+        assert expected.to_numpy(out=out, threads=threads) is out
+        np.testing.assert_array_equal(np.asarray(out), pixels)
+    for wrong in ((3, 3), (1, 50, 60), (10**6, 3, 3)):
+        with pytest.raises(km.RLEError, match="must have the shape"):
+            expected[0].to_numpy(out=np.zeros(wrong, np.uint8).view(Liar))
+    picture = np.full((50, 60, 3), 9, np.uint8)
+    laid = np.zeros((50, 60, 3), np.uint8).view(Liar)
+    assert km.overlay(picture.view(Liar), expected[0], out=laid) is laid
+    np.testing.assert_array_equal(np.asarray(laid), km.overlay(picture, expected[0]))
+    with pytest.raises(km.RLEError, match="out must be uint8 of shape"):
+        km.overlay(picture, expected[0], out=np.zeros((3, 3, 3), np.uint8).view(Liar))
+    with pytest.raises(TypeError, match="uint8 or bool"):
+        expected[0].to_numpy(out=np.zeros((50, 60), np.float32).view(Liar))
+    with pytest.raises(km.RLEError, match="read-only"):
+        expected[0].to_numpy(out=np.frombuffer(bytes(3000), np.uint8).reshape(50, 60).view(Liar))
+
+
 @pytest.mark.parametrize(
     ("counts", "position", "reason"),
     [

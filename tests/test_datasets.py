@@ -74,7 +74,7 @@ _objects = st.dictionaries(st.integers() | st.text(), arrays().map(km.Mask.from_
 @given(st.dictionaries(st.integers(0, 2**40), _objects, max_size=4))
 def test_what_is_written_is_read_again(tracking: dict[int, dict[int | str, km.Mask]]) -> None:
     found = read_masks(tracking_to_json(tracking))
-    assert found.tracking() == {frame: masks for frame, masks in tracking.items() if masks}
+    assert found.tracking() == tracking
 
 
 def test_numbers_of_numpy_are_written_and_others_are_refused() -> None:
@@ -92,6 +92,18 @@ def test_numbers_of_numpy_are_written_and_others_are_refused() -> None:
 def test_a_path_is_not_what_is_in_the_file() -> None:
     with pytest.raises(TypeError, match=r"read_bytes\(\)"):
         read_masks(Path("masks.json"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("index", [None, 2.7, float("inf"), "x", [1]])
+def test_what_is_no_frame_index(index: object) -> None:
+    with pytest.raises(km.RLEError, match="frame index must be an integer"):
+        find_masks([{**FRAME, "frame_index": index}]).tracking()
+
+
+def test_what_is_no_object_id() -> None:
+    frame = {"frame_index": 5, "rle_mask_list": [{"object_id": [1], "rle_mask": RLE}]}
+    with pytest.raises(km.RLEError, match=r"object id must be a number or text, got \[1\]"):
+        find_masks([frame]).tracking()
 
 
 def test_where_chooses_by_label() -> None:

@@ -730,12 +730,20 @@ cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint 
     return cnp.PyArray_EMPTY(3, shape, type_, False).swapaxes(1, 2)
 
 
-cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) except -1:
-    if not isinstance(out, np.ndarray) or out.dtype not in (np.uint8, np.bool_):
-        raise TypeError(
-            "out must be a uint8 or bool array, got "
-            f"{out.dtype if isinstance(out, np.ndarray) else type(out).__name__}"
-        )
+cdef cnp.ndarray _plain(object array):
+    """An array as numpy's own kind of it: what a subclass says of itself is not believed."""
+    if cnp.PyArray_CheckExact(array):
+        return array
+    return np.asarray(array)
+
+
+cdef cnp.ndarray _check_out(object given, const km_mask *masks, size_t n, bint stacked):
+    """The array to write to."""
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"out must be a uint8 or bool array, got {type(given).__name__}")
+    cdef object out = _plain(given)
+    if out.dtype not in (np.uint8, np.bool_):
+        raise TypeError(f"out must be a uint8 or bool array, got {out.dtype}")
     shape = out.shape[-2:]  # no masks go into any
     if n:
         shape = (masks.height, masks.width)
@@ -745,7 +753,7 @@ cdef int _check_out(object out, const km_mask *masks, size_t n, bint stacked) ex
         raise RLEError(f"out must have the shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise RLEError("out is read-only")
-    return 0
+    return out
 
 
 cdef object _decode(const km_mask *masks, size_t n, object many, object order, object dtype,
@@ -762,21 +770,22 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     _check_threads(threads)
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
+    cdef cnp.ndarray pixels
     if new:
         what.cleared = not columns and (fresh if stacked else km_is_narrow(masks))
-        out = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
+        pixels = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
     else:
-        _check_out(out, masks, n, stacked)
-    what.value = _check_value(value, out)
+        pixels = _check_out(out, masks, n, stacked)
+    what.value = _check_value(value, pixels)
     if stacked and threads != 1:
-        part = partial(_paint_part, many, strict, what.value, what.cleared, what.large, out)
+        part = partial(_paint_part, many, strict, what.value, what.cleared, what.large, pixels)
         _in_threads(part, n, threads)
     elif isinstance(many, _Sources):
-        _paint(what, many, 0, out)
+        _paint(what, many, 0, pixels)
     else:
         what.masks = masks
-        _paint(what, None, 0, out)
-    return out
+        _paint(what, None, 0, pixels)
+    return pixels if new else out
 
 
 cdef object _decode_all(object rles, object order, object dtype, object value, object out,
@@ -806,7 +815,7 @@ cdef int _check_value(object value, cnp.ndarray out) except -1:
 
 cdef cnp.ndarray _foreground(object array, int ndim):
     """`array` with bytes that are non-zero for foreground, without a copy if it can be."""
-    cdef cnp.ndarray pixels = array if isinstance(array, cnp.ndarray) else np.asarray(array)
+    cdef cnp.ndarray pixels = _plain(array)
     if cnp.PyArray_NDIM(pixels) != ndim:
         shape = "(height, width)" if ndim == 2 else "(n, height, width)"
         raise RLEError(f"the array must have the shape {shape}, got {(<object>pixels).shape}")
@@ -1558,8 +1567,8 @@ cdef class MaskArray:
             array = np.asarray(array)
             if array.ndim == 3:
                 return _concatenate(_in_threads(partial(_encode_part, array), len(array), threads))
-        pixels = _foreground(array, 3)
-        cdef MaskArray masks = _new_mask_array(len(pixels))
+        cdef cnp.ndarray pixels = _foreground(array, 3)
+        cdef MaskArray masks = _new_mask_array(cnp.PyArray_DIM(pixels, 0))
         masks.memory = _encode(pixels, masks.items())
         return masks
 
@@ -1845,7 +1854,7 @@ def encode(array, *, threads=1):
         ``{"size": [h, w], "counts": str}``, the counts those that pycocotools
         would write.
     """
-    cdef cnp.ndarray pixels = array if isinstance(array, cnp.ndarray) else np.asarray(array)
+    cdef cnp.ndarray pixels = _plain(array)
     cdef km_mask mask
     cdef _Memory memory
     if cnp.PyArray_NDIM(pixels) == 3:

@@ -227,14 +227,15 @@ def overlay(
     _keep(file.name, picture, output=output)
     _check_png(output)
     found = _read(file, where)
-    frames = sorted({int(labels["frame"]) for labels in found.labels if "frame" in labels})
+    tracking = found.tracking()
+    frames = sorted(index for index, masks in tracking.items() if masks)
     if len(frames) > 1:
         raise click.ClickException(
             f"the masks are of {len(frames)} frames; choose one with --where frame={frames[0]}"
         )
     if frame is None:
         frame = frames[0] if frames else 0
-    masks = found.tracking().get(frames[0] if frames else 0, {})
+    masks = tracking[frames[0]] if frames else {}
     laid = km.overlay(
         _picture(picture, frame), masks, opacity=opacity, outline=outline, labels=labels
     )

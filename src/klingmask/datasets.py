@@ -36,6 +36,8 @@ class LabelledMasks:
     """One dict a mask: frame, object, image, category, score, as far as known."""
     every: int = 1
     """How many frames of the video lie from one with masks to the next."""
+    frames: tuple[Any, ...] = ()
+    """The indices of frames that the file lists, also those without masks."""
 
     def where(self, **wanted: object) -> "LabelledMasks":
         """Return those masks whose labels have these values (compared as text)."""
@@ -45,20 +47,33 @@ class LabelledMasks:
             if all(key in labels and str(labels[key]) == str(wanted[key]) for key in wanted)
         ]
         labels = [self.labels[index] for index in kept]
-        return LabelledMasks(self.kind, self.masks[kept], labels, self.every)
+        return LabelledMasks(self.kind, self.masks[kept], labels, self.every, self.frames)
 
     def tracking(self) -> dict[int, dict[int | float | str, Mask]]:
-        """Return the masks by frame and object: frame 0 and the place where nothing is said."""
-        frames: dict[int, dict[int | float | str, Mask]] = {}
+        """Return the masks by frame and object: frame 0 and the place where nothing is said.
+
+        A frame that is listed without masks has none.
+        """
+        frames: dict[int, dict[int | float | str, Mask]] = {
+            _frame_index(frame): {} for frame in self.frames
+        }
         for place, (labels, mask) in enumerate(zip(self.labels, self.masks, strict=True)):
-            frame = labels.get("frame", 0)
-            try:
-                objects = frames.setdefault(int(frame), {})
-            except (ValueError, OverflowError):
-                raise RLEError(f"a frame index must be an integer, got {frame!r}") from None
+            objects = frames.setdefault(_frame_index(labels.get("frame", 0)), {})
             name = labels.get("object", place)
+            if not isinstance(name, (int, float, str)):
+                raise RLEError(f"an object id must be a number or text, got {name!r}")
             objects[name if name not in objects else f"{name} ({place})"] = mask
         return frames
+
+
+def _frame_index(value: Any) -> int:
+    try:
+        index = int(value)
+    except (TypeError, ValueError, OverflowError):
+        index = None
+    if index is None or (isinstance(value, float) and index != value):
+        raise RLEError(f"a frame index must be an integer, got {value!r}")
+    return index
 
 
 def read_masks(content: bytes | str) -> LabelledMasks:
@@ -99,7 +114,7 @@ def tracking_to_json(tracking: Mapping[int, Mapping[_Id, Mask]]) -> str:
     -------
     str
         JSON: a list of ``{"frame_index", "rle_mask_list": [{"object_id", "rle_mask"}]}``, one
-        for each frame. `LabelledMasks.tracking` gives back those that have masks.
+        for each frame. `LabelledMasks.tracking` gives them back.
 
     Raises
     ------
@@ -169,7 +184,12 @@ def find_masks(document: object) -> LabelledMasks:
     entries = list(found)
     masks = MaskArray.from_rles([rle for rle, _ in entries])
     every = _spacing(document) if kind == "an SA-V file" else 1
-    return LabelledMasks(kind, masks, [labels for _, labels in entries], every)
+    frames = tuple(
+        frame["frame_index"]
+        for frame in (document if isinstance(document, list) and kind == "frames of masks" else [])
+        if "frame_index" in frame
+    )
+    return LabelledMasks(kind, masks, [labels for _, labels in entries], every, frames)
 
 
 def _recognise(document: object) -> tuple[str, _Found]:

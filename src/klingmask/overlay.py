@@ -182,22 +182,25 @@ def overlay(
         )
     )
     if out is None:
-        out = picture.copy(order="C")
+        out = target = picture.copy(order="C")
     else:
-        if out.dtype != np.uint8 or out.shape != picture.shape:
+        target = np.asarray(out)  # of a subclass, what it is and not what it says
+        if target is not out and not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be a uint8 array, got {type(out).__name__}")
+        if target.dtype != np.uint8 or target.shape != picture.shape:
             raise RLEError(
-                f"out must be uint8 of shape {picture.shape}, got {out.dtype} {out.shape}"
+                f"out must be uint8 of shape {picture.shape}, got {target.dtype} {target.shape}"
             )
-        if not out.flags.writeable:
+        if not target.flags.writeable:
             raise RLEError("out is read-only")
-        if out is not picture:
-            out[...] = picture
+        if target is not picture:
+            target[...] = picture
     if overlap == "majority":
         layers = _majority(layers)
-    _lay(out, layers)
+    _lay(target, layers)
     if labels is not False:
         texts = ids if labels is True else _each(labels, ids, "labels")
-        _write_labels(out, found, texts)
+        _write_labels(target, found, texts)
     return out
 
 
