@@ -141,6 +141,7 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
     shell.put("frames.json", {"masklet": [[A.to_rle()], [A.to_rle()]]})
     shell.put("huge.json", {"size": [2**15, 2**15], "counts": [2**30]})
     shell.put("other.json", {"images": []})
+    shell.put("endless.json", {"frame_index": float("inf"), "rle_mask_list": []})
     (shell.folder / "text.txt").write_text("no masks here")
     Image.new("RGB", (5, 5)).save(shell.folder / "small.png")
     for words, reason in [
@@ -156,6 +157,7 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
         (["overlay", "reply.json", "text.txt", "-o", "x.png"], "not a video that can be read"),
         (["overlay", "frames.json", "small.png", "-o", "x.png"], "choose one with --where frame=0"),
         (["overlay", "reply.json", "none.png", "-o", "x.png"], "does not exist"),
+        (["overlay", "endless.json", "small.png", "-o", "x.png"], "must be an integer, got inf"),
     ]:
         told = shell(*words, fails=True)
         assert reason in told.replace("\n", " "), told
@@ -506,5 +508,7 @@ def test_no_other_pictures_than_png_are_written(shell: Shell) -> None:
         assert "a PNG is written: -o laid.png" in told
     assert ".png, .npy or a folder" in shell("decode", masks, "-o", "mask.jpg", fails=True)
     assert not (shell.folder / "mask.jpg").exists()
+    shell("decode", masks, "-o", "mask.NPY")
+    assert np.load(shell.folder / "mask.NPY").shape == (1, 20, 30)
     shell("decode", masks, "-o", "folder")
     assert (shell.folder / "folder" / "00000.png").exists()

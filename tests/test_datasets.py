@@ -77,6 +77,20 @@ def test_what_is_written_is_read_again(tracking: dict[int, dict[int | str, km.Ma
     assert found.tracking() == tracking
 
 
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"frame_index": 5, "rle_mask_list": []}, [5]),
+        ([{"frame_index": i, "rle_mask_list": []} for i in (3, 1)], [3, 1]),
+        ({**REPLY, "data": {"res": {"frame_index": 2, "rle_mask_list": []}}}, [2]),
+        ({"masklet": [[None], []], "video_frame_count": 7}, [0, 4]),
+        ([], []),
+    ],
+)
+def test_a_listed_frame_without_masks_has_none(document: Any, expected: list[int]) -> None:
+    assert find_masks(document).tracking() == {frame: {} for frame in expected}
+
+
 def test_numbers_of_numpy_are_written_and_others_are_refused() -> None:
     mask = km.Mask.from_rle(RLE)
     numbers: Any = {np.int64(3): {np.uint8(4): mask, np.float64(1.5): mask}}

@@ -114,6 +114,15 @@ def test_sav_files_are_spread_over_the_video(tmp_path: Path) -> None:
     assert datasets.find_masks(document).tracking() == {0: {5: LEFT}, 4: {6: RIGHT}}
 
 
+def test_masks_do_not_stand_on_a_listed_frame_without_any(tmp_path: Path) -> None:
+    clip, out = make_clip(tmp_path / "clip.mp4", greys([90] * 4)), tmp_path / "out.mp4"
+    tracking = {0: {5: LEFT}, 1: {}, 3: {6: RIGHT}}
+    expected = [(True, False), (False, False), (False, False), (False, True)]
+    for given in (tracking, datasets.read_masks(datasets.tracking_to_json(tracking))):
+        overlay_video(clip, given, out, step=3)
+        assert seen(out) == expected
+
+
 def streams(path: Path) -> list[dict[str, Any]]:
     with av.open(str(path)) as container:
         return [

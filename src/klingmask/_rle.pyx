@@ -471,6 +471,7 @@ cdef class _Sources:
     cdef size_t n
     cdef size_t total    # runs that all may turn into
     cdef size_t largest  # and one
+    cdef size_t other    # the first of another size than the first of all, or n
 
     def __dealloc__(self):
         PyMem_RawFree(self.items)
@@ -493,16 +494,20 @@ cdef _Sources _read_sources(object rles):
         raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
     cdef list items = list(rles)  # of our own: nobody else can change it meanwhile
     cdef _Sources sources = _Sources.__new__(_Sources)
+    cdef km_source *source
     cdef size_t i = 0, capacity
     sources.items = <km_source *>_allocate(len(items), sizeof(km_source))
     sources.keep = items
-    sources.n = len(items)
+    sources.n = sources.other = len(items)
     try:
         for i in range(sources.n):
-            items[i] = _read_source(items[i], &sources.items[i])
-            capacity = km_read_capacity(&sources.items[i])
+            source = &sources.items[i]
+            items[i] = _read_source(items[i], source)
+            capacity = km_read_capacity(source)
             sources.total += capacity
             sources.largest = max(sources.largest, capacity)
+            if source.height != sources.items.height or source.width != sources.items.width:
+                sources.other = min(sources.other, i)
     except (RLEError, TypeError) as error:
         raise _at(i, error) from None
     return sources
@@ -793,14 +798,12 @@ cdef object _decode_all(object rles, object order, object dtype, object value, o
     """A list of rles, stacked: each is read just before it is painted."""
     cdef _Sources sources = _read_sources(rles)
     cdef km_mask first
-    cdef km_source *source
-    cdef size_t i
+    cdef km_source *other
     if sources.n:
         first.height, first.width = sources.items.height, sources.items.width
-    for i in range(sources.n):
-        source = &sources.items[i]
-        if source.height != first.height or source.width != first.width:
-            raise _other_size(&first, source.height, source.width, i)
+    if sources.other < sources.n:
+        other = &sources.items[sources.other]
+        raise _other_size(&first, other.height, other.width, sources.other)
     return _decode(&first, sources.n, sources, order, dtype, value, out, threads, strict)
 
 

@@ -149,14 +149,17 @@ def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
     picture if it is called *.png, else to a folder with a PNG for each.
     """
     _keep(file.name, output=output)
-    if output.suffix not in ("", ".npy", ".png") and not output.is_dir():
+    suffix = output.suffix.lower()
+    if suffix not in ("", ".npy", ".png") and not output.is_dir():
         raise click.UsageError(
             f"-o takes .png, .npy or a folder; {output} is none: make the folder first"
         )
     masks = _read(file, where).masks
-    if output.suffix == ".npy":
-        np.save(output, masks.to_numpy())
-    elif output.suffix == ".png":
+    if suffix == ".npy":
+        pixels = masks.to_numpy()
+        with output.open("wb") as stream:  # by name, np.save would add a suffix to .NPY
+            np.save(stream, pixels)
+    elif suffix == ".png":
         if len(masks) != 1:
             raise click.ClickException(
                 f"{len(masks)} masks do not fit one PNG: choose one with --where, "

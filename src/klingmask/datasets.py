@@ -7,9 +7,10 @@ belongs to. `read_masks` keeps that beside the masks as labels.
 import json
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from klingmask._rle import Mask, MaskArray, RLEError
 
@@ -37,7 +38,7 @@ class LabelledMasks:
     every: int = 1
     """How many frames of the video lie from one with masks to the next."""
     frames: tuple[Any, ...] = ()
-    """The indices of frames that the file lists, also those without masks."""
+    """The frames that the file lists, also those without masks."""
 
     def where(self, **wanted: object) -> "LabelledMasks":
         """Return those masks whose labels have these values (compared as text)."""
@@ -67,13 +68,10 @@ class LabelledMasks:
 
 
 def _frame_index(value: Any) -> int:
-    try:
-        index = int(value)
-    except (TypeError, ValueError, OverflowError):
-        index = None
-    if index is None or (isinstance(value, float) and index != value):
-        raise RLEError(f"a frame index must be an integer, got {value!r}")
-    return index
+    if not isinstance(value, float) or value.is_integer():
+        with suppress(TypeError, ValueError):
+            return int(value)
+    raise RLEError(f"a frame index must be an integer, got {value!r}")
 
 
 def read_masks(content: bytes | str) -> LabelledMasks:
@@ -180,39 +178,44 @@ def find_masks(document: object) -> LabelledMasks:
     RLEError
         If it is none of these, or a mask in it is malformed.
     """
-    kind, found = _recognise(document)
+    kind, found, every, frames = _recognise(document)
     entries = list(found)
     masks = MaskArray.from_rles([rle for rle, _ in entries])
-    every = _spacing(document) if kind == "an SA-V file" else 1
-    frames = tuple(
-        frame["frame_index"]
-        for frame in (document if isinstance(document, list) and kind == "frames of masks" else [])
-        if "frame_index" in frame
-    )
-    return LabelledMasks(kind, masks, [labels for _, labels in entries], every, frames)
+    return LabelledMasks(kind, masks, [labels for _, labels in entries], every, tuple(frames))
 
 
-def _recognise(document: object) -> tuple[str, _Found]:
+class _Recognised(NamedTuple):
+    """What becomes `LabelledMasks`."""
+
+    kind: str
+    found: _Found
+    every: int = 1
+    frames: Iterable[Any] = ()
+
+
+def _recognise(document: object) -> _Recognised:
     if isinstance(document, Mapping):
         if "counts" in document and "size" in document:
-            return "an rle", iter([(document, {})])
+            return _Recognised("an rle", iter([(document, {})]))
         if "code" in document and "data" in document:
-            return "a selection reply", _in_frame(_result(document))
+            return _frames("a selection reply", [_result(document)])
         if "rle_mask_list" in document:
-            return "a frame of masks", _in_frame(document)
+            return _frames("a frame of masks", [document])
         if isinstance(document.get("masklet"), list):
-            return "an SA-V file", _in_masklet(document)
+            every = _spacing(document)
+            frames = range(0, every * len(document["masklet"]), every)
+            return _Recognised("an SA-V file", _in_masklet(document, frames), every, frames)
         if isinstance(document.get("annotations"), list):
-            return "annotations", _in_annotations(document["annotations"])
+            return _Recognised("annotations", _in_annotations(document["annotations"]))
     elif isinstance(document, list):
         if _all_have(document, "counts"):
-            return "a list of rles", ((rle, {}) for rle in document)
+            return _Recognised("a list of rles", ((rle, {}) for rle in document))
         if _all_have(document, "segmentation"):
-            return "COCO results", _in_annotations(document)
+            return _Recognised("COCO results", _in_annotations(document))
         if _all_have(document, "rle_mask_list"):
-            return "frames of masks", _in_frames(document)
+            return _frames("frames of masks", document)
         if _all_have(document, "rle_mask"):
-            return "an rle_mask_list", _in_frame({"rle_mask_list": document})
+            return _frames("an rle_mask_list", [{"rle_mask_list": document}])
     raise RLEError(f"no masks found: expected {KNOWN}; this is {_described(document)}")
 
 
@@ -255,6 +258,11 @@ def _in_frame(frame: Mapping[str, Any]) -> _Found:
         )
 
 
+def _frames(kind: str, frames: list[Mapping[str, Any]]) -> _Recognised:
+    listed = [frame["frame_index"] for frame in frames if "frame_index" in frame]
+    return _Recognised(kind, _in_frames(frames), frames=listed)
+
+
 def _in_frames(frames: list[Mapping[str, Any]]) -> _Found:
     """Several frames say which they are, or all would be taken for the first."""
     for index, frame in enumerate(frames):
@@ -271,16 +279,15 @@ def _spacing(document: Any) -> int:
     return 1
 
 
-def _in_masklet(document: Mapping[str, Any]) -> _Found:
-    frames, every = document["masklet"], _spacing(document)
+def _in_masklet(document: Mapping[str, Any], frames: range) -> _Found:
     ids = document.get("masklet_id")
-    for index, objects in enumerate(frames):
+    for index, objects in enumerate(document["masklet"]):
         if not isinstance(objects, list):
             raise RLEError(f"masklet[{index}] must be a list of rles")
         names = ids if isinstance(ids, list) and len(ids) == len(objects) else range(len(objects))
         for name, rle in zip(names, objects, strict=True):
             if rle is not None:
-                yield rle, {"frame": index * every, "object": name}
+                yield rle, {"frame": frames[index], "object": name}
 
 
 def _in_annotations(annotations: list[Any]) -> _Found:

@@ -184,9 +184,9 @@ def overlay(
     if out is None:
         out = target = picture.copy(order="C")
     else:
-        target = np.asarray(out)  # of a subclass, what it is and not what it says
-        if target is not out and not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a uint8 array, got {type(out).__name__}")
+        target = np.asarray(out)  # of a subclass, what it is and not what it says
         if target.dtype != np.uint8 or target.shape != picture.shape:
             raise RLEError(
                 f"out must be uint8 of shape {picture.shape}, got {target.dtype} {target.shape}"

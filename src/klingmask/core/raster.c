@@ -186,7 +186,8 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
                      (km_tile *)(firsts + (words + 1) / 2)};
 }
 
-/* For n pixels about n bytes; up to 64 / height times as much if there are fewer rows. */
+/* A tile is an eighth of a byte for a pixel; if there are fewer than 64 rows, 64 / height times
+ * that. */
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);

@@ -2,6 +2,7 @@
 #include "simd.h"
 
 #include "codes.h"
+#include "runs.h"
 
 #include <string.h>
 

@@ -115,7 +115,7 @@ typedef struct {
 
     /* Appends a run for each change, which ends there; the one before ended at `end`. There is
      * room for just those, and no word is without changes. Returns the place after the last run.
-     * Meant for dense changes, see km_write_runs. */
+     * Meant for dense changes, see runs.h. */
     uint32_t *(*write_dense)(const km_changes *listed, size_t n, uint32_t end, uint32_t *runs);
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
@@ -163,40 +163,6 @@ typedef struct {
 } km_kernels;
 
 extern km_kernels km_simd;
-
-/* Appends a run for each change, which ends there; the one before ended at `*end`. */
-static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
-{
-    uint32_t before = *end;
-    for (; changes.bits; changes.bits &= changes.bits - 1) {
-        uint32_t position = changes.first + km_lowest_one(changes.bits);
-        *runs++ = position - before;
-        before = position;
-    }
-    *end = before;
-    return runs;
-}
-
-/* Several changes a word: a loop over them mispredicts its end. The objects that bench/ measures
- * have up to 1.3, in columns and in tiles, and its noisy masks 3. */
-static inline bool km_is_dense(km_tally tally)
-{
-    return tally.changes > 2 * tally.words;
-}
-
-/* The same for n words, none of which is without changes. */
-static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,
-                                      uint32_t *runs)
-{
-    if (dense && n > 0) {
-        runs = km_simd.write_dense(listed, n, *end, runs);
-        *end = listed[n - 1].first + km_bit_length(listed[n - 1].bits) - 1;
-        return runs;
-    }
-    for (size_t i = 0; i < n; i++)
-        runs = km_write_ends(listed[i], end, runs);
-    return runs;
-}
 
 /* Picks the kernels: "scalar", "avx2" or "avx512", or NULL for the best there
  * are. Returns false, and changes nothing, if this machine has no such level. */
