@@ -252,6 +252,25 @@ cdef _Memory _new_memory(size_t n, size_t item):
     return memory
 
 
+# Room for as long as a call takes; on the stack if it is little, since a tiny mask is encoded
+# in about the time that asking for memory takes. Not to be moved: `data` may point into it.
+cdef struct _Scratch:
+    uint64_t *data
+    uint64_t[512] little
+
+
+cdef inline int _reserve(_Scratch *scratch, size_t n, size_t item) except -1:
+    scratch.data = &scratch.little[0]
+    if n > sizeof(scratch.little) // item:
+        scratch.data = <uint64_t *>_allocate(n, item)
+    return 0
+
+
+cdef inline void _release(_Scratch *scratch) noexcept nogil:
+    if scratch.data is not &scratch.little[0]:
+        PyMem_RawFree(scratch.data)
+
+
 # ---- the pixel limit ----
 
 cdef uint64_t _max_pixels = 1 << 28
@@ -640,10 +659,10 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
     cdef _Stack stack
     cdef km_failure failure
     cdef bint fine
-    cdef _Memory runs = None, scratch = None
+    cdef _Memory runs = None
     cdef uint32_t *read = NULL
-    cdef uint64_t *bits = NULL
-    cdef size_t size = cnp.PyArray_SIZE(out), work = size
+    cdef _Scratch scratch
+    cdef size_t size = cnp.PyArray_SIZE(out), work = size, words = 0
     if not _as_stack(out, &stack):
         contiguous = np.empty((<object>out).shape, out.dtype)
         what.cleared = False
@@ -656,13 +675,14 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
         read = runs.runs()
         work += sources.total
     if size > 0 and not stack.columns:
-        scratch = _new_memory(km_decode_rows_scratch(stack.height, stack.width), sizeof(uint64_t))
-        bits = <uint64_t *>scratch.data
+        words = km_decode_rows_scratch(stack.height, stack.width)
+    _reserve(&scratch, words, sizeof(uint64_t))
     if work <= SMALL:
-        fine = _paint_stack(&what, &stack, read, bits, &failure)
+        fine = _paint_stack(&what, &stack, read, scratch.data, &failure)
     else:
         with nogil:
-            fine = _paint_stack(&what, &stack, read, bits, &failure)
+            fine = _paint_stack(&what, &stack, read, scratch.data, &failure)
+    _release(&scratch)
     if not fine:
         failure.source += first
         raise sources.explain(&failure)
@@ -860,8 +880,9 @@ cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
         used += n_runs
         pixels += stack.step
         i += 1
-    if not memory.try_resize(used, sizeof(uint32_t)):
-        return False
+    if memory.data is NULL or used < capacity:
+        if not memory.try_resize(used, sizeof(uint32_t)):
+            return False
     km_lay_out(masks, stack.n, memory.runs())
     return True
 
@@ -877,14 +898,15 @@ cdef _Memory _encode(cnp.ndarray array, km_mask *masks):
     if not _as_stack(array, &stack):
         array = np.ascontiguousarray(array)
         _as_stack(array, &stack)
-    cdef _Memory memory = _new_memory(stack.n, sizeof(uint32_t))
-    cdef uint64_t *scratch = <uint64_t *>_allocate(_scratch_words(&stack), sizeof(uint64_t))
+    cdef _Memory memory = _Memory.__new__(_Memory)
+    cdef _Scratch scratch
+    _reserve(&scratch, _scratch_words(&stack), sizeof(uint64_t))
     if cnp.PyArray_SIZE(array) <= SMALL:
-        fine = _encode_stack(&stack, scratch, masks, memory)
+        fine = _encode_stack(&stack, scratch.data, masks, memory)
     else:
         with nogil:
-            fine = _encode_stack(&stack, scratch, masks, memory)
-    PyMem_RawFree(scratch)
+            fine = _encode_stack(&stack, scratch.data, masks, memory)
+    _release(&scratch)
     if not fine:
         raise MemoryError("no memory for the runs of the masks")
     return memory
@@ -932,8 +954,10 @@ cdef tuple _bbox(const km_mask *mask):
 
 cdef unicode _format(const km_mask *mask):
     """The counts text."""
-    cdef char *chars = <char *>_allocate(km_format_capacity(mask.n_runs), 1)
     cdef size_t length
+    cdef _Scratch scratch
+    _reserve(&scratch, km_format_capacity(mask.n_runs), 1)
+    cdef char *chars = <char *>scratch.data
     if mask.n_runs <= SMALL:
         length = km_format(mask.runs, mask.n_runs, chars)
     else:
@@ -944,7 +968,7 @@ cdef unicode _format(const km_mask *mask):
         memcpy(PyUnicode_DATA(text), chars, length)
         return text
     finally:
-        PyMem_RawFree(chars)
+        _release(&scratch)
 
 
 cdef dict _to_rle(const km_mask *mask):
