@@ -275,8 +275,8 @@ def test_what_comes_compressed_unasked(tmp_path: Path) -> None:
     asked: list[int] = []
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(head + packed[: len(packed) // 2 if len(asked) % 2 else None])
-        asked.append(1)
+        asked.append(1)  # before the answer: the next may be asked for as soon as it is there
+        connection.sendall(head + packed[: None if len(asked) % 2 else len(packed) // 2])
 
     with answering(answer) as url:
         for _ in range(2):
