@@ -6,6 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 CC ?= cc
 VENV := .venv
 RUN := $(VENV)/bin
+PYTEST := $(RUN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
 CORE := $(wildcard src/klingmask/core/*.[ch])
 BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(CORE)
@@ -24,9 +25,9 @@ test: lint types core-test
 	best="$$($(RUN)/python -c 'from klingmask._rle import simd_level; print(simd_level)')"; \
 	for level in scalar avx2; do \
 		if [ $$level = "$$best" ]; then break; fi; \
-		KLINGMASK_SIMD=$$level $(RUN)/python -m pytest --quiet $(CODEC_TESTS) || exit 1; \
+		KLINGMASK_SIMD=$$level $(PYTEST) --quiet $(CODEC_TESTS) || exit 1; \
 	done
-	$(RUN)/python -m pytest
+	$(PYTEST)
 
 lint: $(VENV)/dev.stamp
 	$(RUN)/ruff check .
