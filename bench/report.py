@@ -185,6 +185,11 @@ def machine(path: Path) -> str:
     )
 
 
+def _speed(ratio: float) -> str:
+    """What is about as fast must not be rounded to just as fast."""
+    return f"{ratio:.1f} x" if ratio >= 2 else f"{ratio:.2f} x"
+
+
 def markdown(
     rows: list[dict[str, Any]], threads: dict[str, float], imports: float, where: str
 ) -> str:
@@ -196,10 +201,10 @@ def markdown(
     ]
     for row in rows:
         floor = f"{row['of_floor']:.0%}" if row["of_floor"] else ""
-        common = f"{row['to_common']:.1f} x" if row["to_common"] else ""
+        common = _speed(row["to_common"]) if row["to_common"] else ""
         lines.append(
-            f"| {row['operation']} | {row['mean']:.1f} x "
-            f"| {row['worst']:.1f} x ({row['worst_corpus']}) | {common} | {floor} "
+            f"| {row['operation']} | {_speed(row['mean'])} "
+            f"| {_speed(row['worst'])} ({row['worst_corpus']}) | {common} | {floor} "
             f"| {', '.join(row['fastest_peers'])} |"
         )
     scaled = {name: f"{name} {ratio:.2f} x" for name, ratio in threads.items()}
@@ -222,7 +227,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         ratios = list(row["ratios"].values())
         axes.barh(y, row["mean"], color="#74c052", height=0.6)
         axes.plot(ratios, [y] * len(ratios), ".", color="#20402a", markersize=5)
-    names = [f"{row['operation']}   {row['mean']:.1f} x" for row in reversed(rows)]
+    names = [f"{row['operation']}   {_speed(row['mean'])}" for row in reversed(rows)]
     axes.axvline(1, color="#404040", linewidth=1)
     axes.set_yticks(range(len(rows)), names)
     axes.set_xscale("log", base=2)
@@ -261,6 +266,7 @@ def main(source: str) -> None:
     if share is not None:
         print(f"overlay_video, 1280 x 720, four masks: {share:.1%} of the time is the overlay's")
     results = {
+        "commit": json.loads(Path(source).read_text())["commit_info"]["id"],
         "overlay_share_of_video": share,
         "machine": where,
         "missing": missing,

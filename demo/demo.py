@@ -4,6 +4,7 @@ No account is needed: the service is klingmask's emulator, on this machine. With
 the keys of a real account, only the client's first line would change.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def main() -> None:
         print(f"masks:    {OUT / 'tracking.json'}, of {len(tracking)} frames")
 
         task = edit.submit("removal", prompts.removal("the yellow bird"))
-        task.wait(progress=True).download(OUT / "removed.mp4")
+        task.wait(progress=sys.stderr.isatty()).download(OUT / "removed.mp4")
         print(f"removed:  {OUT / 'removed.mp4'}")
 
     rows = [

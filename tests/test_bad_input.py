@@ -162,6 +162,8 @@ def test_an_error_in_a_list_says_which() -> None:
     assert (caught.value.index, caught.value.position) == (2, 1)
     with pytest.raises(TypeError, match=r"^rles\[1\]: "):
         km.area([good, 5])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"^rles\[0\]: .*MaskArray\.from_numpy\(stack\)"):
+        km.area(np.zeros((2, 4, 4)))
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.index, again.position) == (str(caught.value), 2, 1)
 

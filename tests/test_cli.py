@@ -54,6 +54,7 @@ class Shell:
         )
         assert (done.returncode != 0) == fails, done.stderr.decode()
         assert b"Traceback" not in done.stderr
+        assert fails or b"%|" not in done.stderr, "a progress bar, and nobody is there to see it"
         return (done.stderr if fails else done.stdout).decode()
 
     def put(self, name: str, document: object) -> str:
@@ -122,6 +123,14 @@ def test_overlay_on_an_image(shell: Shell) -> None:
         with Image.open(shell.folder / "out.png") as drawn:
             expected = km.overlay(image, {0: A, 4: B}, opacity=0.4, outline=1)
             np.testing.assert_array_equal(np.asarray(drawn), expected)
+
+
+def test_of_two_files_the_masks_come_first(shell: Shell) -> None:
+    Image.new("RGB", (30, 20)).save(shell.folder / "image.png")
+    content = json.dumps(A.to_rle()).encode()
+    assert "Missing argument" in shell("overlay", "image.png", "-o", "x.png", fails=True)
+    shell("overlay", "-", "image.png", "-o", "out.png", stdin=content)
+    assert (shell.folder / "out.png").exists()
 
 
 def test_overlay_on_a_video_takes_the_masks_frame(shell: Shell) -> None:

@@ -106,6 +106,10 @@ def test_numbers_of_numpy_are_written_and_others_are_refused() -> None:
 def test_a_path_is_not_what_is_in_the_file() -> None:
     with pytest.raises(TypeError, match=r"read_bytes\(\)"):
         read_masks(Path("masks.json"))  # type: ignore[arg-type]
+    with pytest.raises(km.RLEError, match=r"read_bytes\(\)"):
+        read_masks("masks.json")
+    with pytest.raises(km.RLEError, match=r"line 1 column 2 \(char 1\)$"):
+        read_masks("{")
 
 
 @pytest.mark.parametrize("index", [None, 2.7, float("inf"), "x", [1]])

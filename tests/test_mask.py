@@ -142,6 +142,8 @@ def test_size_belongs_to_the_value() -> None:
             operation(km.Mask.zeros((2, 3)), km.Mask.zeros((3, 2)))
         with pytest.raises(TypeError, match="unsupported operand"):
             operation(km.Mask.zeros((2, 3)), 1)
+        with pytest.raises(TypeError, match=r"Mask\.from_numpy\(array\)"):
+            operation(km.Mask.zeros((2, 3)), np.zeros((2, 3), bool))
     with pytest.raises(km.RLEError, match="one size"):
         km.Mask.zeros((2, 3)).iou(km.Mask.zeros((3, 2)))
 
@@ -159,6 +161,8 @@ def test_immutable() -> None:
             setattr(mask, name, None)
     with pytest.raises(TypeError, match=r"Mask\.from_rle"):
         km.Mask()
+    with pytest.raises(TypeError, match=r"Mask\.from_rle"):
+        km.Mask(mask)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="not an acceptable base type"):
         type("Sub", (km.Mask,), {})
 

@@ -133,11 +133,16 @@ def test_a_value() -> None:
     assert hash(masks) == hash(masks[:])
     assert pickle.loads(pickle.dumps(masks)) == masks
     assert copy.deepcopy(masks) is masks
-    assert repr(masks) == "MaskArray(n=3)"
+    assert repr(masks) == "MaskArray(n=3, size=(4, 12))"
+    sizes = [(2, 3), (2, 3), (3, 2)]
+    assert repr(km.MaskArray.from_rles(map(km.Mask.zeros, sizes))) == "MaskArray(n=3)"
+    assert repr(masks[:0]) == "MaskArray(n=0)"
     assert masks[1] in masks
     assert km.MaskArray.from_rles(masks) is masks
     with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):
         km.MaskArray()
+    with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):
+        km.MaskArray([])  # type: ignore[call-arg]
 
 
 def test_what_is_no_list_of_rles() -> None:

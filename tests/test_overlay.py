@@ -286,6 +286,7 @@ PICTURE = np.zeros((2, 2, 3), np.uint8)
         ((PICTURE, MASK, (1, 2)), km.RLEError, "3 integers from 0 to 255"),
         ((PICTURE, MASK, (0.1, 0.2, 0.3)), km.RLEError, "3 integers from 0 to 255"),
         ((PICTURE, [MASK, MASK], [(1, 2, 3)]), km.RLEError, "1 colors for 2 masks"),
+        ((PICTURE, MASK, "red"), TypeError, "a color is .* got 'red'"),
         ((PICTURE, {1: MASK}, {2: (1, 2, 3)}), km.RLEError, "none for the object 1"),
         ((PICTURE, MASK, None, 0.5, 0, PICTURE[:1].copy()), km.RLEError, "out must be uint8"),
     ],

@@ -399,6 +399,9 @@ cdef object _entry(object rle, str key):
         ) from None
 
 
+_FOR_PIXELS = "; Mask.from_numpy(array) and MaskArray.from_numpy(stack) take pixels"
+
+
 cdef object _read_source(object rle, km_source *source):
     """Points `source` at the rle's counts, which live as long as what is returned."""
     cdef cnp.ndarray lengths
@@ -413,7 +416,7 @@ cdef object _read_source(object rle, km_source *source):
     if type(rle) is not dict and not isinstance(rle, (dict, Mapping)):
         raise TypeError(
             "an rle is a dict with the keys 'size' and 'counts', or a Mask; "
-            f"got {type(rle).__name__}"
+            f"got {type(rle).__name__}{_FOR_PIXELS if isinstance(rle, np.ndarray) else ''}"
         )
     counts = _entry(rle, "counts")
     _read_size(_entry(rle, "size"), &source.height, &source.width)
@@ -710,12 +713,18 @@ cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, s
     )
 
 
-cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
-    cdef size_t i = 1
-    while i < n:
-        if masks[i].height != masks.height or masks[i].width != masks.width:
-            raise _other_size(masks, masks[i].height, masks[i].width, i)
+cdef size_t _of_one_size(const km_mask *masks, size_t n) noexcept nogil:
+    """How many masks have the size of the first, up to one that has another."""
+    cdef size_t i = 0
+    while i < n and masks[i].height == masks.height and masks[i].width == masks.width:
         i += 1
+    return i
+
+
+cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
+    cdef size_t i = _of_one_size(masks, n)
+    if i < n:
+        raise _other_size(masks, masks[i].height, masks[i].width, i)
     return 0
 
 
@@ -985,6 +994,15 @@ cdef Mask _combine(km_operation operation, Mask a, Mask b):
     return _own(memory, n, a.c.height, a.c.width)
 
 
+cdef object _operated(km_operation operation, Mask mask, object other):
+    """What an operator gives."""
+    if isinstance(other, Mask):
+        return _combine(operation, mask, other)
+    if isinstance(other, np.ndarray):
+        raise TypeError(f"a mask and an array do not go together{_FOR_PIXELS}")
+    return NotImplemented
+
+
 cdef int64_t _near(object value, str name) except? -1:
     """An integer, no further from 0 than an image can reach."""
     return min(max(_integer(value, name), -(1 << 33)), 1 << 33)
@@ -1068,7 +1086,7 @@ cdef class Mask:
         self.c.runs = &_NO_RUN  # safe even if Mask.__new__ is called alone
         self.c.n_runs = 1
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("a Mask is made by Mask.from_rle, from_numpy, from_bbox, from_png or zeros")
 
     @staticmethod
@@ -1441,18 +1459,16 @@ cdef class Mask:
         return _own(memory, n, self.c.height, self.c.width)
 
     def __or__(self, other):
-        return _combine(KM_UNION, self, other) if isinstance(other, Mask) else NotImplemented
+        return _operated(KM_UNION, self, other)
 
     def __and__(self, other):
-        return _combine(KM_INTERSECTION, self, other) if isinstance(other, Mask) else NotImplemented
+        return _operated(KM_INTERSECTION, self, other)
 
     def __sub__(self, other):
-        return _combine(KM_DIFFERENCE, self, other) if isinstance(other, Mask) else NotImplemented
+        return _operated(KM_DIFFERENCE, self, other)
 
     def __xor__(self, other):
-        if not isinstance(other, Mask):
-            return NotImplemented
-        return _combine(KM_SYMMETRIC_DIFFERENCE, self, other)
+        return _operated(KM_SYMMETRIC_DIFFERENCE, self, other)
 
     def __invert__(self):
         cdef _Memory memory = _new_memory(self.c.n_runs + 1, sizeof(uint32_t))
@@ -1549,7 +1565,7 @@ cdef class MaskArray:
     cdef km_mask *items(self) noexcept nogil:
         return <km_mask *>self.block.data
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("a MaskArray is made by MaskArray.from_rles or from_numpy")
 
     @staticmethod
@@ -1803,7 +1819,10 @@ cdef class MaskArray:
         return MaskArray.from_rles, (self.to_rles(),)
 
     def __repr__(self):
-        return f"MaskArray(n={self.n})"
+        cdef const km_mask *first = self.items()
+        if self.n == 0 or _of_one_size(first, self.n) < self.n:
+            return f"MaskArray(n={self.n})"
+        return f"MaskArray(n={self.n}, size=({first.height}, {first.width}))"
 
 
 def _encode_part(array, part):

@@ -90,12 +90,18 @@ def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
 
 
 _file = click.argument("file", type=click.File("rb"), default="-")
+_file_of_two = click.argument("file", type=click.File("rb"))
 _where = click.option(
     "--where", multiple=True, metavar="KEY=VALUE", help="Only masks so labelled, as frame=30."
 )
 _output = click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the result goes."
 )
+
+
+def _watched() -> bool:
+    """Whether somebody sees a progress bar: in a log it is noise."""
+    return sys.stderr.isatty()
 
 
 def _keep(*sources: str | Path, output: str | Path) -> None:
@@ -195,7 +201,7 @@ def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
 
 
 _opacity = click.option(
-    "--opacity", type=float, default=163 / 255, help="0 to 1.", show_default="163/255"
+    "--opacity", type=float, default=163 / 255, help="0 to 1; 163/255 if left out."
 )
 _labels = click.option("--labels", is_flag=True, help="Write each object's id on it.")
 
@@ -208,7 +214,7 @@ _step = click.option("--step", type=int, help="For how many frames masks stand."
 
 
 @main.command()
-@_file
+@_file_of_two
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_where
 @_output
@@ -247,7 +253,7 @@ def overlay(
 
 
 @main.command()
-@_file
+@_file_of_two
 @_video
 @_where
 @_output
@@ -256,7 +262,9 @@ def overlay(
 @_labels
 @_step
 @click.option("--side-by-side", is_flag=True, help="Show VIDEO itself to the left.")
-@click.option("--progress/--no-progress", default=True, help="Show a progress bar.")
+@click.option(
+    "--progress/--no-progress", default=_watched, help="Show a progress bar, as on a terminal."
+)
 def video(
     file: BinaryIO, video: Path, where: tuple[str, ...], output: Path, **options: Any
 ) -> None:
@@ -269,7 +277,7 @@ def video(
 
 
 @main.command()
-@_file
+@_file_of_two
 @_video
 @_where
 @_output
@@ -439,7 +447,7 @@ def _show_found(session: "EditSession", preview: Path | None, tracking: Path | N
 
     shown = session.preview()
     if preview:
-        shown.download(preview, progress=True)
+        shown.download(preview, progress=_watched())
     try:
         tracked = shown.tracking()
         found = sum(any(masks.values()) for masks in tracked.values())
@@ -464,7 +472,7 @@ def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -
         task = found()
         name = task.task.task_id
         click.echo(f"task {name}, external id {task.task.external_task_id}")
-        task.wait(progress=True).download(output, progress=True)
+        task.wait(progress=_watched()).download(output, progress=_watched())
     except TaskFailedError:
         raise
     except BaseException as error:  # an interrupt, too

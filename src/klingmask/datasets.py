@@ -155,7 +155,9 @@ def parse_json(content: bytes | str) -> Any:
         except (ValueError, RecursionError):
             document = []
         if len(document) < 2:
-            raise RLEError(f"not a JSON file: {error}") from None
+            path = isinstance(content, str) and content.lstrip()[:1] not in ("{", "[")
+            hint = "; of a path, pass Path(...).read_bytes()" if path else ""
+            raise RLEError(f"not a JSON file: {error}{hint}") from None
         return document
 
 

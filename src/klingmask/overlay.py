@@ -124,7 +124,7 @@ def overlay(
         Masks or rles of the image's size; the last is on top.
     colors : color, sequence of colors, or mapping from object id to color, optional
         (red, green, blue), each 0 to 255: one for all masks, or one for each.
-        By default that of `palette_color` for its id, or else for its place.
+        By default one of 18, the same for an object id wherever it comes up.
     opacity : float, sequence of floats, or mapping from object id to float
         Of the colour, 0 to 1, rounded to 255ths: one for all masks, or one for each.
     outline : int, sequence of ints, or mapping from object id to int
@@ -389,6 +389,8 @@ def _colors(colors: Colors | None, ids: list[Any]) -> list[tuple[int, int, int]]
     if colors is None:
         return [palette_color(key) for key in ids]
     if not isinstance(colors, Mapping):
+        if isinstance(colors, str):
+            raise TypeError(f"a color is (red, green, blue), each 0 to 255; got {colors!r}")
         listed: list[Any] = list(colors)
         single = not any(isinstance(entry, (Sequence, np.ndarray)) for entry in listed)
         colors = [listed] * len(ids) if single else listed
