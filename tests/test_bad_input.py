@@ -201,6 +201,52 @@ def test_a_wrong_dtype(dtype: str) -> None:
         km.encode(np.zeros((2, 2), dtype))
 
 
+@pytest.mark.parametrize("where", ["value", "threads"])
+def test_out_is_looked_at_last(where: str) -> None:
+    """What turns into an integer is the caller's code: it may do to `out` what it likes."""
+    masks = km.MaskArray.from_rles([km.Mask.from_bbox((64, 64), (0, 0, 64, 64))] * 2)
+
+    def reshape(out: np.ndarray[Any, Any]) -> None:
+        out.shape = (8192, 1, 1)
+
+    for change in (
+        reshape,
+        lambda out: out.resize((0, 0), refcheck=False),
+        lambda out: out.setflags(write=False),
+    ):
+        for fill in (masks.to_numpy, lambda **given: km.decode(masks.to_rles(), **given)):
+            out = np.zeros((2, 64, 64), np.uint8)
+
+            class Changing:
+                def __index__(self, change: Any = change, out: Any = out) -> int:
+                    change(out)
+                    return 1
+
+            with pytest.raises(km.RLEError, match=r"^out "):
+                fill(out=out, **{where: Changing()})  # type: ignore[call-overload]
+            assert not out.any()
+
+
+def test_a_number_is_an_int_and_no_more() -> None:
+    class Small(int):
+        def __le__(self, other: object) -> bool:
+            return True
+
+        def __lt__(self, other: object) -> bool:
+            return False
+
+    with pytest.raises(km.RLEError, match="value 256 does not fit uint8"):
+        km.decode(km.Mask.zeros((2, 2)), value=Small(256))
+    with pytest.raises(ValueError, match="threads must be at least 1, got -1"):
+        km.decode([km.Mask.zeros((2, 2))], threads=Small(-1))
+
+
+@pytest.mark.parametrize("size", [[10**5000, 10**5000], [-(10**5000), 1]])
+def test_a_size_of_thousands_of_digits(size: list[int]) -> None:
+    with pytest.raises(km.RLEError, match=r"2\*\*16609 or more"):
+        km.area({"size": size, "counts": "0"})
+
+
 def test_a_wrong_out() -> None:
     mask = km.Mask.zeros((3, 5))
     with pytest.raises(km.RLEError, match=r"shape \(3, 5\), got \(5, 3\)"):

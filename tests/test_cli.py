@@ -82,6 +82,15 @@ def test_info(shell: Shell) -> None:
     assert chosen["masks"] == expected[1:]
 
 
+def test_what_a_file_says_is_shown_and_not_obeyed(shell: Shell) -> None:
+    entry = {"object_id": "[/x]\x1b[2J[red]7", "rle_mask": A.to_rle()}
+    shell.put("[b].json", {"frame_index": 1, "rle_mask_list": [entry]})
+    told = shell("info", "[b].json")
+    assert r"[/x]\x1b[2J[red]7" in told
+    assert "[b].json" in told
+    assert "\x1b" not in told
+
+
 @pytest.mark.parametrize(
     ("document", "count"),
     [
@@ -153,6 +162,13 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
     shell.put("endless.json", {"frame_index": float("inf"), "rle_mask_list": []})
     (shell.folder / "text.txt").write_text("no masks here")
     Image.new("RGB", (5, 5)).save(shell.folder / "small.png")
+    palette = Image.new("P", (5, 5))
+    palette.save(shell.folder / "bare.png")
+    content = (shell.folder / "bare.png").read_bytes()
+    start = content.index(b"PLTE") - 4
+    (shell.folder / "bare.png").write_bytes(content[:start] + content[content.index(b"IDAT") - 4 :])
+    shell.put("many.json", [{"size": [2**14, 2**14], "counts": [2**28]}] * 9000)
+    (shell.folder / "loop").symlink_to("loop")
     for words, reason in [
         (["info", "text.txt"], "text.txt: not a JSON file"),
         (["info", "other.json"], "this is an object with the keys images"),
@@ -167,6 +183,9 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
         (["overlay", "frames.json", "small.png", "-o", "x.png"], "choose one with --where frame=0"),
         (["overlay", "reply.json", "none.png", "-o", "x.png"], "does not exist"),
         (["overlay", "endless.json", "small.png", "-o", "x.png"], "must be an integer, got inf"),
+        (["overlay", "reply.json", "bare.png", "-o", "x.png"], "bare.png: not an image that can"),
+        (["decode", "many.json", "-o", "x.npy"], "Unable to allocate"),
+        (["task", "a", "-o", "loop"], "loop"),
     ]:
         told = shell(*words, fails=True)
         assert reason in told.replace("\n", " "), told

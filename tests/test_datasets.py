@@ -124,6 +124,14 @@ def test_what_is_no_object_id() -> None:
         find_masks([frame]).tracking()
 
 
+def test_ids_that_come_twice_lose_no_mask() -> None:
+    names = ["a (2)", "a", "a", "a (2)"]
+    entries = [{"object_id": name, "rle_mask": RLE} for name in names]
+    objects = find_masks({"frame_index": 5, "rle_mask_list": entries}).tracking()[5]
+    assert list(objects)[:2] == ["a (2)", "a"]
+    assert len(objects) == 4
+
+
 def test_where_chooses_by_label() -> None:
     found = find_masks(SAV)
     assert found.where(frame=4, object="9").labels == [{"frame": 4, "object": 9}]
@@ -158,6 +166,8 @@ def test_where_chooses_by_label() -> None:
             "a polygon, .*annToRLE",
         ),
         (json.dumps({"annotations": [3]}).encode(), "entry 0 has no segmentation"),
+        (json.dumps({"size": None, "counts": "13"}).encode(), r"rles\[0\]: size must be"),
+        (json.dumps([{"rle_mask": 5}]).encode(), "an rle is a dict"),
         (json.dumps([RLE, {**RLE, "counts": "!"}]).encode(), r"rles\[1\]: byte 0: "),
     ],
 )

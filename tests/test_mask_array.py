@@ -137,6 +137,8 @@ def test_a_value() -> None:
     sizes = [(2, 3), (2, 3), (3, 2)]
     assert repr(km.MaskArray.from_rles(map(km.Mask.zeros, sizes))) == "MaskArray(n=3)"
     assert repr(masks[:0]) == "MaskArray(n=0)"
+    bare = km.MaskArray.__new__(km.MaskArray)
+    assert (repr(bare), bare.to_numpy().shape, bare.to_rles()) == ("MaskArray(n=0)", (0, 0, 0), [])
     assert masks[1] in masks
     assert km.MaskArray.from_rles(masks) is masks
     with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):

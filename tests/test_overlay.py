@@ -1,6 +1,7 @@
 """overlay and render_layer, against the formula in exact rational arithmetic."""
 
 import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -267,6 +268,25 @@ def test_cutouts() -> None:
 
 MASK = km.Mask.zeros((2, 2))
 PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def test_a_picture_that_is_reshaped_meanwhile() -> None:
+    """Colours may come from the caller's code; the masks were measured against the picture."""
+    picture = np.zeros((64, 64, 3), np.uint8)
+    mask = km.Mask.from_bbox((64, 64), (0, 0, 64, 64))
+
+    def color() -> Iterator[int]:
+        yield 1
+        picture.shape = (1, 4096, 3)
+        yield from (2, 3)
+
+    laid = km.overlay(picture, mask, color(), 1)  # type: ignore[call-overload]
+    assert laid.shape == (64, 64, 3)
+    assert (laid == [1, 2, 3]).all()
+    picture.shape = (64, 64, 3)
+    laid = km.overlay(picture, mask, color(), 1, out=picture)  # type: ignore[call-overload]
+    assert laid is picture
+    assert (picture == [1, 2, 3]).all()
 
 
 @pytest.mark.parametrize(

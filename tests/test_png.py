@@ -122,6 +122,50 @@ def test_what_is_clear_is_background() -> None:
     assert mask_of(labels, transparency=2) == [[False, True, False, True]]
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def drawn(depth: int, kind: int, samples: bytes, *extra: bytes) -> bytes:
+    """A PNG of one row of four pixels, by the specification (PNG, 3rd edition, 11)."""
+    header = struct.pack(">IIBBBBB", 4, 1, depth, kind, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(b"\0" + samples)) if samples else b""
+    chunks = [chunk(b"IHDR", header), *extra, data, chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("depth", "samples", "clear", "lit"),
+    [
+        (1, b"\x50", 1, [0, 0, 0, 0]),
+        (1, b"\x50", 0, [0, 1, 0, 1]),
+        (2, b"\x1b", 3, [0, 1, 1, 0]),
+        (2, b"\x1b", 2, [0, 1, 0, 1]),
+        (4, b"\xf1\x0e", 15, [0, 1, 0, 1]),
+        (8, b"\xff\x01\x00\x0f", 15, [1, 1, 0, 0]),
+    ],
+)
+def test_a_clear_grey_of_few_bits(depth: int, samples: bytes, clear: int, lit: list[int]) -> None:
+    content = drawn(depth, 0, samples, chunk(b"tRNS", struct.pack(">H", clear)))
+    assert km.Mask.from_png(content).to_numpy().tolist() == [lit]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        drawn(8, 0, b""),
+        drawn(8, 3, b"\0\1\2\3", chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(300))),
+        drawn(8, 0, b"\0\1\2\3", chunk(b"iCCP", b"a\0\1xx")),
+        b"\x89PNG\r\n\x1a\n" + chunk(b"tEXt", b"a\0b") + drawn(16, 2, bytes(24))[8:],
+    ],
+    ids=["no pixels", "too many alphas", "another compression", "text first"],
+)
+def test_a_png_against_the_rules(content: bytes) -> None:
+    with pytest.raises(km.RLEError, match="not a PNG that can be read"):
+        km.Mask.from_png(content)
+
+
 def mask_of(image: Image.Image, **options: Any) -> list[list[bool]]:
     stream = io.BytesIO()
     image.save(stream, "PNG", **options)

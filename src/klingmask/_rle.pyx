@@ -6,6 +6,7 @@ Everything here checks its arguments, gets a pointer, calls the core without
 the GIL and wraps what comes back. Loops over runs or pixels are in ``core/``.
 """
 
+import operator
 import os
 from collections.abc import Mapping
 from functools import partial
@@ -252,6 +253,9 @@ cdef _Memory _new_memory(size_t n, size_t item):
     return memory
 
 
+cdef _Memory _NOTHING = _new_memory(0, 1)
+
+
 # Room for as long as a call takes; on the stack if it is little, since a tiny mask is encoded
 # in about the time that asking for memory takes. Not to be moved: `data` may point into it.
 cdef struct _Scratch:
@@ -336,11 +340,20 @@ cdef inline object _integer(object value, str name):
 cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    return value.__index__()
+    return int.__index__(operator.index(value))  # of a subclass, the plain int: it runs nobody's code
+
+
+cdef object _told(object number):
+    """An integer as messages have it: Python refuses to write those of thousands of digits."""
+    if abs(number) < 1 << 128:
+        return number
+    return f"{'-' if number < 0 else ''}2**{abs(number).bit_length() - 1} or more"
 
 
 cdef object _too_large(object h, object w):
-    return RLEError(f"size ({h}, {w}) has {int(h) * int(w)} pixels; the format ends at 2**32 - 1")
+    return RLEError(
+        f"size ({_told(h)}, {_told(w)}) has {_told(h * w)} pixels; the format ends at 2**32 - 1"
+    )
 
 
 cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
@@ -349,13 +362,14 @@ cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
     if len(size) != 2:
         raise RLEError(f"size must be (height, width), got {size!r}")
     h, w = size
+    h, w = _integer(h, "height"), _integer(w, "width")
     cdef int too_high = 0, too_wide = 0
-    cdef int64_t high = PyLong_AsLongLongAndOverflow(_integer(h, "height"), &too_high)
-    cdef int64_t wide = PyLong_AsLongLongAndOverflow(_integer(w, "width"), &too_wide)
+    cdef int64_t high = PyLong_AsLongLongAndOverflow(h, &too_high)
+    cdef int64_t wide = PyLong_AsLongLongAndOverflow(w, &too_wide)
     if (high < 0 or wide < 0 or high > UINT32_MAX or wide > UINT32_MAX
             or <uint64_t>high * <uint64_t>wide > UINT32_MAX):  # any overflow is -1
         if h < 0 or w < 0:
-            raise RLEError(f"size must not be negative, got ({h}, {w})")
+            raise RLEError(f"size must not be negative, got ({_told(h)}, {_told(w)})")
         raise _too_large(h, w)
     height[0] = <uint32_t>high
     width[0] = <uint32_t>wide
@@ -571,11 +585,12 @@ cdef object _measure(object rles, bint areas):
 
 # ---- threads ----
 
-cdef int _check_threads(object threads) except -1:
+cdef object _check_threads(object threads):
+    """The number as a plain int."""
     threads = _integer(threads, "threads")
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    return 0
+    return threads
 
 
 cdef list _in_threads(object work, size_t n, object threads):
@@ -772,10 +787,10 @@ cdef cnp.ndarray _plain(object array):
 
 
 cdef cnp.ndarray _check_out(object given, const km_mask *masks, size_t n, bint stacked):
-    """The array to write to."""
+    """The array to write to, as a view of our own: another thread may reshape the caller's."""
     if not isinstance(given, np.ndarray):
         raise TypeError(f"out must be a uint8 or bool array, got {type(given).__name__}")
-    cdef object out = _plain(given)
+    cdef object out = _plain(given).view()
     if out.dtype not in (np.uint8, np.bool_):
         raise TypeError(f"out must be a uint8 or bool array, got {out.dtype}")
     shape = out.shape[-2:]  # no masks go into any
@@ -801,10 +816,11 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     cdef uint64_t size = n * km_pixels(masks) if n else 0
     cdef bint fresh = new and size >= FRESH
     cdef _Painting what = [NULL, NULL, strict, 1, False, size >= LARGE and not fresh]
-    _check_threads(threads)
+    threads = _check_threads(threads)
+    value = _integer(value, "value")
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
-    cdef cnp.ndarray pixels
+    cdef cnp.ndarray pixels  # looked at last: from here on no code of the caller's runs
     if new:
         what.cleared = not columns and (fresh if stacked else km_is_narrow(masks))
         pixels = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
@@ -837,7 +853,6 @@ cdef object _decode_all(object rles, object order, object dtype, object value, o
 
 
 cdef int _check_value(object value, cnp.ndarray out) except -1:
-    value = _integer(value, "value")
     if not 0 <= value <= (1 if cnp.PyArray_TYPE(out) == cnp.NPY_BOOL else 255):
         raise RLEError(f"value {value} does not fit {out.dtype}")
     return value
@@ -1565,6 +1580,9 @@ cdef class MaskArray:
     cdef km_mask *items(self) noexcept nogil:
         return <km_mask *>self.block.data
 
+    def __cinit__(self):
+        self.block = self.memory = _NOTHING  # safe even if MaskArray.__new__ is called alone
+
     def __init__(self, *args, **kwargs):
         raise TypeError("a MaskArray is made by MaskArray.from_rles or from_numpy")
 
@@ -1605,7 +1623,7 @@ cdef class MaskArray:
         -------
         MaskArray
         """
-        _check_threads(threads)
+        threads = _check_threads(threads)
         if threads != 1:
             array = np.asarray(array)
             if array.ndim == 3:

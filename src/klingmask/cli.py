@@ -23,11 +23,24 @@ try:
     from PIL import Image, UnidentifiedImageError
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 except ImportError as error:
     sys.exit(f"the command line needs {error.name}: pip install 'klingmask[cli]'")
 
 if TYPE_CHECKING:
     from klingmask.kling import EditSession, EditTask
+
+
+_EXPECTED = (
+    ValueError,
+    TypeError,
+    IndexError,
+    ImportError,
+    OSError,
+    MemoryError,  # a stack of masks has no limit but this
+    OverflowError,
+    RuntimeError,  # of pathlib, at a loop of links
+)
 
 
 class _Commands(click.Group):
@@ -37,7 +50,7 @@ class _Commands(click.Group):
         if isinstance(error, BrokenPipeError):
             return False  # click ends quietly where the reader of a pipe has gone
         kling = sys.modules.get("klingmask.kling.errors")
-        return isinstance(error, (ValueError, TypeError, IndexError, ImportError, OSError)) or (
+        return isinstance(error, _EXPECTED) or (
             kling is not None and isinstance(error, kling.KlingError)
         )
 
@@ -51,7 +64,7 @@ class _Commands(click.Group):
                 raise
             if isinstance(error, OSError) and error.filename and error.strerror:
                 raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(str(error) or type(error).__name__) from error
 
 
 @click.group(cls=_Commands)
@@ -84,9 +97,17 @@ def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
         keys = sorted({key for labels in found.labels for key in labels}) or ["nothing"]
         raise click.ClickException(
             f"{file.name}: no mask has {' and '.join(where)}; masks are labelled by "
-            + ", ".join(keys)
+            + _printable(", ".join(keys))
         )
     return chosen
+
+
+def _printable(value: object) -> str:
+    """Text of a file, without what a terminal would take for commands."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(value)
+    )
 
 
 _file = click.argument("file", type=click.File("rb"), default="-")
@@ -133,13 +154,11 @@ def info(file: BinaryIO, where: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps({"kind": found.kind, "masks": rows}))
         return
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(
-        "mask",
-        *keys,
-        title=f"{file.name}: {found.kind}, {len(rows)} {'mask' if len(rows) == 1 else 'masks'}",
-    )
+    title = f"{file.name}: {found.kind}, {len(rows)} {'mask' if len(rows) == 1 else 'masks'}"
+    # As Text, or rich would take what is in brackets for markup.
+    table = Table("mask", *keys, title=Text(_printable(title), "table.title"))
     for index, row in enumerate(rows):
-        table.add_row(str(index), *(str(row.get(key, "")) for key in keys))
+        table.add_row(str(index), *(Text(_printable(row.get(key, ""))) for key in keys))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
 
@@ -556,3 +575,5 @@ def _picture(path: Path, frame: int) -> npt.NDArray[np.uint8]:
         from klingmask.video import frame_at  # PyAV is needed for videos alone
 
         return frame_at(path, frame)
+    except Exception as error:  # Pillow lets through whatever its parsing runs into
+        raise click.ClickException(f"{path}: not an image that can be read: {error}") from error

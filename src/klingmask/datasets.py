@@ -63,7 +63,9 @@ class LabelledMasks:
             name = labels.get("object", place)
             if not isinstance(name, (int, float, str)):
                 raise RLEError(f"an object id must be a number or text, got {name!r}")
-            objects[name if name not in objects else f"{name} ({place})"] = mask
+            while name in objects:
+                name = f"{name} ({place})"
+            objects[name] = mask
         return frames
 
 
@@ -182,7 +184,10 @@ def find_masks(document: object) -> LabelledMasks:
     """
     kind, found, every, frames = _recognise(document)
     entries = list(found)
-    masks = MaskArray.from_rles([rle for rle, _ in entries])
+    try:
+        masks = MaskArray.from_rles([rle for rle, _ in entries])
+    except TypeError as error:  # an argument of the wrong type there, a malformed file here
+        raise RLEError(str(error)) from error
     return LabelledMasks(kind, masks, [labels for _, labels in entries], every, tuple(frames))
 
 

@@ -186,7 +186,8 @@ def overlay(
     else:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a uint8 array, got {type(out).__name__}")
-        target = np.asarray(out)  # of a subclass, what it is and not what it says
+        # Of a subclass, what it is and not what it says; and as a view, see below.
+        target = picture if out is image else np.asarray(out).view()
         if target.dtype != np.uint8 or target.shape != picture.shape:
             raise RLEError(
                 f"out must be uint8 of shape {picture.shape}, got {target.dtype} {target.shape}"
@@ -284,7 +285,8 @@ def _is_pil(image: object) -> bool:
 
 
 def _checked_picture(image: npt.ArrayLike) -> Image:
-    picture = np.asarray(image)
+    """A view of our own: the caller's code, run for colours, may reshape the caller's array."""
+    picture = np.asarray(image).view()
     if picture.dtype != np.uint8:
         raise TypeError(f"the image must be uint8, got {picture.dtype}")
     if picture.ndim != 3 or picture.shape[2] not in (3, 4):
