@@ -2,11 +2,13 @@
 
 import json
 import os
+import pty
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +56,7 @@ class Shell:
         )
         assert (done.returncode != 0) == fails, done.stderr.decode()
         assert b"Traceback" not in done.stderr
-        assert fails or b"%|" not in done.stderr, "a progress bar, and nobody is there to see it"
+        assert b"\r" not in done.stderr, "a progress bar, and nobody is there to see it"
         return (done.stderr if fails else done.stdout).decode()
 
     def put(self, name: str, document: object) -> str:
@@ -134,10 +136,34 @@ def test_overlay_on_an_image(shell: Shell) -> None:
             np.testing.assert_array_equal(np.asarray(drawn), expected)
 
 
+def test_a_progress_bar_on_a_terminal(shell: Shell) -> None:
+    make_clip(shell.folder / "clip.mp4", greys([90] * 4, (20, 30)))
+    masks = shell.put("masks.json", A.to_rle())
+    here, there = pty.openpty()
+    termios.tcsetwinsize(there, (24, 80))
+    command = str(Path(sys.executable).parent / "klingmask")
+    for option, shown in ((), True), (("--no-progress",), False):
+        subprocess.run(
+            [command, "video", masks, "clip.mp4", "-o", "out.mp4", *option],
+            cwd=shell.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=there,
+            check=True,
+        )
+        os.write(there, b"end")
+        told = b""
+        while not told.endswith(b"end"):
+            told += os.read(here, 4096)
+        assert (b"%|" in told) == shown
+    os.close(here)
+    os.close(there)
+
+
 def test_of_two_files_the_masks_come_first(shell: Shell) -> None:
     Image.new("RGB", (30, 20)).save(shell.folder / "image.png")
     content = json.dumps(A.to_rle()).encode()
-    assert "Missing argument" in shell("overlay", "image.png", "-o", "x.png", fails=True)
+    for command, second in (("overlay", "PICTURE"), ("video", "VIDEO"), ("sheet", "VIDEO")):
+        assert f"[OPTIONS] FILE {second}" in shell(command, "--help")
     shell("overlay", "-", "image.png", "-o", "out.png", stdin=content)
     assert (shell.folder / "out.png").exists()
 

@@ -4,6 +4,7 @@ import copy
 import json
 import operator
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -136,16 +137,29 @@ def test_size_belongs_to_the_value() -> None:
     assert km.Mask.zeros((2, 3)) != km.Mask.zeros((3, 2))
     assert km.Mask.zeros((0, 3)) != km.Mask.zeros((3, 0))
     for _, operation in OPERATIONS:
-        with pytest.raises(
-            km.RLEError, match=r"one size: mask 0 has \(2, 3\), mask 1 has \(3, 2\)"
-        ):
-            operation(km.Mask.zeros((2, 3)), km.Mask.zeros((3, 2)))
+        for other in ((3, 2), (2, 4), (3, 3)):
+            with pytest.raises(
+                km.RLEError,
+                match=re.escape(f"one size: mask 0 has (2, 3), mask 1 has {other}"),
+            ):
+                operation(km.Mask.zeros((2, 3)), km.Mask.zeros(other))
         with pytest.raises(TypeError, match="unsupported operand"):
             operation(km.Mask.zeros((2, 3)), 1)
         with pytest.raises(TypeError, match=r"Mask\.from_numpy\(array\)"):
             operation(km.Mask.zeros((2, 3)), np.zeros((2, 3), bool))
-    with pytest.raises(km.RLEError, match="one size"):
-        km.Mask.zeros((2, 3)).iou(km.Mask.zeros((3, 2)))
+    for other in ((3, 2), (2, 4), (3, 3)):
+        masks = km.MaskArray.from_rles([km.Mask.zeros((2, 3)), km.Mask.zeros(other)])
+        for call in (
+            lambda: masks[0].iou(masks[1]),  # noqa: B023
+            lambda: masks[:1].iou(masks[1:]),  # noqa: B023
+            masks.union,
+            masks.intersection,
+            masks.to_numpy,
+            lambda: km.decode(masks.to_rles()),  # noqa: B023
+        ):
+            with pytest.raises(km.RLEError, match="one size"):
+                call()
+        assert repr(masks) == "MaskArray(n=2)"
 
 
 def test_immutable() -> None:

@@ -58,7 +58,9 @@ def demo_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_clip: Path) -> Path:
     """An empty folder with the demo's files in it, as the snippets expect."""
-    shutil.copytree(ROOT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("out"))
+    shutil.copytree(
+        ROOT / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns("out", "__pycache__")
+    )
     out = tmp_path / "demo" / "out"
     out.mkdir()
     shutil.copy(demo_clip, out)

@@ -256,8 +256,8 @@ cdef _Memory _new_memory(size_t n, size_t item):
 cdef _Memory _NOTHING = _new_memory(0, 1)
 
 
-# Room for as long as a call takes; on the stack if it is little, since a tiny mask is encoded
-# in about the time that asking for memory takes. Not to be moved: `data` may point into it.
+# Working memory of one call. Up to 4 KiB of it lie on the stack: for a tiny mask, asking for
+# memory is a fifth of the time. Never copy one: `data` may point into the struct itself.
 cdef struct _Scratch:
     uint64_t *data
     uint64_t[512] little
@@ -728,8 +728,8 @@ cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, s
     )
 
 
-cdef size_t _of_one_size(const km_mask *masks, size_t n) noexcept nogil:
-    """How many masks have the size of the first, up to one that has another."""
+cdef size_t _count_same_size(const km_mask *masks, size_t n) noexcept nogil:
+    """How many masks at the start have the size of the first: n if all do."""
     cdef size_t i = 0
     while i < n and masks[i].height == masks.height and masks[i].width == masks.width:
         i += 1
@@ -737,7 +737,7 @@ cdef size_t _of_one_size(const km_mask *masks, size_t n) noexcept nogil:
 
 
 cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
-    cdef size_t i = _of_one_size(masks, n)
+    cdef size_t i = _count_same_size(masks, n)
     if i < n:
         raise _other_size(masks, masks[i].height, masks[i].width, i)
     return 0
@@ -904,7 +904,7 @@ cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
         used += n_runs
         pixels += stack.step
         i += 1
-    if memory.data is NULL or used < capacity:
+    if memory.data is NULL or used < capacity:  # no images: a block nevertheless
         if not memory.try_resize(used, sizeof(uint32_t)):
             return False
     km_lay_out(masks, stack.n, memory.runs())
@@ -1009,8 +1009,8 @@ cdef Mask _combine(km_operation operation, Mask a, Mask b):
     return _own(memory, n, a.c.height, a.c.width)
 
 
-cdef object _operated(km_operation operation, Mask mask, object other):
-    """What an operator gives."""
+cdef object _operate(km_operation operation, Mask mask, object other):
+    """`mask <operator> other`."""
     if isinstance(other, Mask):
         return _combine(operation, mask, other)
     if isinstance(other, np.ndarray):
@@ -1474,16 +1474,16 @@ cdef class Mask:
         return _own(memory, n, self.c.height, self.c.width)
 
     def __or__(self, other):
-        return _operated(KM_UNION, self, other)
+        return _operate(KM_UNION, self, other)
 
     def __and__(self, other):
-        return _operated(KM_INTERSECTION, self, other)
+        return _operate(KM_INTERSECTION, self, other)
 
     def __sub__(self, other):
-        return _operated(KM_DIFFERENCE, self, other)
+        return _operate(KM_DIFFERENCE, self, other)
 
     def __xor__(self, other):
-        return _operated(KM_SYMMETRIC_DIFFERENCE, self, other)
+        return _operate(KM_SYMMETRIC_DIFFERENCE, self, other)
 
     def __invert__(self):
         cdef _Memory memory = _new_memory(self.c.n_runs + 1, sizeof(uint32_t))
@@ -1838,7 +1838,7 @@ cdef class MaskArray:
 
     def __repr__(self):
         cdef const km_mask *first = self.items()
-        if self.n == 0 or _of_one_size(first, self.n) < self.n:
+        if self.n == 0 or _count_same_size(first, self.n) < self.n:
             return f"MaskArray(n={self.n})"
         return f"MaskArray(n={self.n}, size=({first.height}, {first.width}))"
 

@@ -111,7 +111,8 @@ def _printable(value: object) -> str:
 
 
 _file = click.argument("file", type=click.File("rb"), default="-")
-_file_of_two = click.argument("file", type=click.File("rb"))
+# Beside a second file it cannot be left out: click would take the second for it.
+_required_file = click.argument("file", type=click.File("rb"))
 _where = click.option(
     "--where", multiple=True, metavar="KEY=VALUE", help="Only masks so labelled, as frame=30."
 )
@@ -120,7 +121,7 @@ _output = click.option(
 )
 
 
-def _watched() -> bool:
+def _on_terminal() -> bool:
     """Whether somebody sees a progress bar: in a log it is noise."""
     return sys.stderr.isatty()
 
@@ -233,7 +234,7 @@ _step = click.option("--step", type=int, help="For how many frames masks stand."
 
 
 @main.command()
-@_file_of_two
+@_required_file
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_where
 @_output
@@ -272,7 +273,7 @@ def overlay(
 
 
 @main.command()
-@_file_of_two
+@_required_file
 @_video
 @_where
 @_output
@@ -282,7 +283,9 @@ def overlay(
 @_step
 @click.option("--side-by-side", is_flag=True, help="Show VIDEO itself to the left.")
 @click.option(
-    "--progress/--no-progress", default=_watched, help="Show a progress bar, as on a terminal."
+    "--progress/--no-progress",
+    default=_on_terminal,
+    help="Show a progress bar; by default only on a terminal.",
 )
 def video(
     file: BinaryIO, video: Path, where: tuple[str, ...], output: Path, **options: Any
@@ -296,7 +299,7 @@ def video(
 
 
 @main.command()
-@_file_of_two
+@_required_file
 @_video
 @_where
 @_output
@@ -466,7 +469,7 @@ def _show_found(session: "EditSession", preview: Path | None, tracking: Path | N
 
     shown = session.preview()
     if preview:
-        shown.download(preview, progress=_watched())
+        shown.download(preview, progress=_on_terminal())
     try:
         tracked = shown.tracking()
         found = sum(any(masks.values()) for masks in tracked.values())
@@ -491,7 +494,7 @@ def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -
         task = found()
         name = task.task.task_id
         click.echo(f"task {name}, external id {task.task.external_task_id}")
-        task.wait(progress=_watched()).download(output, progress=_watched())
+        task.wait(progress=_on_terminal()).download(output, progress=_on_terminal())
     except TaskFailedError:
         raise
     except BaseException as error:  # an interrupt, too

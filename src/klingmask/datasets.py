@@ -157,8 +157,8 @@ def parse_json(content: bytes | str) -> Any:
         except (ValueError, RecursionError):
             document = []
         if len(document) < 2:
-            path = isinstance(content, str) and content.lstrip()[:1] not in ("{", "[")
-            hint = "; of a path, pass Path(...).read_bytes()" if path else ""
+            path = isinstance(content, str) and content.endswith((".json", ".jsonl"))
+            hint = "; if this is a path, pass Path(...).read_bytes()" if path else ""
             raise RLEError(f"not a JSON file: {error}{hint}") from None
         return document
 

@@ -124,7 +124,8 @@ def overlay(
         Masks or rles of the image's size; the last is on top.
     colors : color, sequence of colors, or mapping from object id to color, optional
         (red, green, blue), each 0 to 255: one for all masks, or one for each.
-        By default one of 18, the same for an object id wherever it comes up.
+        By default from a palette of 18 by object id, or by place in a list: an id has
+        one colour in every frame and run.
     opacity : float, sequence of floats, or mapping from object id to float
         Of the colour, 0 to 1, rounded to 255ths: one for all masks, or one for each.
     outline : int, sequence of ints, or mapping from object id to int
@@ -341,6 +342,8 @@ def _majority(layers: list[_Layer]) -> list[_Layer]:
 
 
 def _color(color: Color, channels: int) -> tuple[int, ...]:
+    if isinstance(color, (str, bytes)):
+        raise TypeError(f"a color is {channels} integers from 0 to 255, got {color!r}")
     values = tuple(color)
     if len(values) != channels or not all(
         isinstance(value, (int, np.integer)) and 0 <= value <= 255 for value in values
@@ -391,8 +394,8 @@ def _colors(colors: Colors | None, ids: list[Any]) -> list[tuple[int, int, int]]
     if colors is None:
         return [palette_color(key) for key in ids]
     if not isinstance(colors, Mapping):
-        if isinstance(colors, str):
-            raise TypeError(f"a color is (red, green, blue), each 0 to 255; got {colors!r}")
+        if isinstance(colors, (str, bytes)):
+            _color(colors, 3)  # refuses it
         listed: list[Any] = list(colors)
         single = not any(isinstance(entry, (Sequence, np.ndarray)) for entry in listed)
         colors = [listed] * len(ids) if single else listed

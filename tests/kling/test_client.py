@@ -241,7 +241,7 @@ def test_retries_are_bounded_in_time(service: Service, make: Callable[..., Kling
     with make(retry_for=1.0) as client, pytest.raises(kling.RateLimitError) as caught:
         client.list_tasks()
     assert caught.value.retry_after == 5
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 4  # and not the five that it is told to wait
     assert len(service.requests) > 1
 
 
