@@ -230,14 +230,14 @@ def markdown(
     told = {name: f"{name} {ratio:.1f} x" for name, ratio in threads.items()}
     given = " and ".join(told[name] for name in YARDSTICKS)
     scaled = ", ".join(text for name, text in told.items() if name not in YARDSTICKS)
-    anew = ", ".join(f"{name} {ratio:.1f} x" for name, ratio in option.items())
+    anew = ", ".join(f"{name} masks {ratio:.1f} x" for name, ratio in option.items())
     return "\n".join(
         [
             *lines,
             "",
             f"Throughput of two threads over one: {scaled}; for scale, {given}. Speed of "
-            f"`threads=2`, which starts threads at each call, over `threads=1`, for masks of "
-            f"1280x720: {anew}. `import klingmask` takes {imports:.2f} x the time of "
+            f"`threads=2`, which starts threads at each call, over `threads=1`, "
+            f"of 1280x720: {anew}. `import klingmask` takes {imports:.2f} x the time of "
             f"`import numpy`. Measured on {where}.",
         ]
     )
