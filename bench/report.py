@@ -236,8 +236,8 @@ def markdown(
             *lines,
             "",
             f"Throughput of two threads over one: {scaled}; for scale, {given}. Speed of "
-            f"`threads=2`, which starts threads at each call, over `threads=1`, "
-            f"of 1280x720: {anew}. `import klingmask` takes {imports:.2f} x the time of "
+            f"`threads=2`, which starts threads at each call, over `threads=1`, at 1280x720: "
+            f"{anew}. `import klingmask` takes {imports:.2f} x the time of "
             f"`import numpy`. Measured on {where}.",
         ]
     )

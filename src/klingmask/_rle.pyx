@@ -340,7 +340,7 @@ cdef inline object _integer(object value, str name):
 cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    return int.__index__(operator.index(value))  # of a subclass, the plain int: it runs nobody's code
+    return int.__index__(operator.index(value))  # plain: a subclass could run code of its own
 
 
 cdef object _told(object number):
@@ -1617,7 +1617,7 @@ cdef class MaskArray:
         array : array_like, shape (n, h, w)
             As `Mask.from_numpy` takes it.
         threads : int
-            How many threads share the images.
+            How many threads share the images; starting them pays for large batches.
 
         Returns
         -------
@@ -1704,7 +1704,7 @@ cdef class MaskArray:
         other : MaskArray or list of rles
             m masks of the same size.
         threads : int
-            How many threads share the n masks.
+            How many threads share the n masks; starting them pays for large batches.
 
         Returns
         -------
@@ -1796,7 +1796,7 @@ cdef class MaskArray:
         out : ndarray, shape (n, h, w), optional
             As for `Mask.to_numpy`.
         threads : int
-            How many threads share the masks.
+            How many threads share the masks; starting them pays for large batches.
 
         Returns
         -------
@@ -1886,7 +1886,7 @@ def decode(rle, order="C", dtype="uint8", out=None, *, value=1, strict=True, thr
     strict : bool
         As for `Mask.from_rle`.
     threads : int
-        How many threads share the masks of a list.
+        How many threads share the masks of a list; starting them pays for large batches.
 
     Returns
     -------
@@ -1910,7 +1910,7 @@ def encode(array, *, threads=1):
     array : array_like, shape (h, w) or (n, h, w)
         Of any bool, integer or float dtype, memory order and strides.
     threads : int
-        How many threads share the images of a stack.
+        How many threads share the images of a stack; starting them pays for large batches.
 
     Returns
     -------
@@ -1987,7 +1987,7 @@ def iou(rles_a, rles_b, *, threads=1):
     rles_a, rles_b : rle or list of rles
         n and m masks of one size.
     threads : int
-        How many threads share the n masks.
+        How many threads share the n masks; starting them pays for large batches.
 
     Returns
     -------
