@@ -94,6 +94,11 @@ cdef extern from "klingmask.h" nogil:
         uint32_t width
         uint32_t height
 
+    ctypedef struct km_batch:
+        size_t total
+        size_t largest
+        size_t same
+
     size_t KM_READ_SLACK
 
     ctypedef struct km_shape:
@@ -101,6 +106,8 @@ cdef extern from "klingmask.h" nogil:
 
     uint64_t km_pixels(const km_mask *mask)
     size_t km_read_capacity(const km_source *source)
+    km_batch km_survey(const km_source *sources, size_t n)
+    size_t km_count_same_size(const km_mask *masks, size_t n)
     bint km_read(const km_source *source, bint strict, uint32_t *runs, km_mask *mask,
                  uint64_t *area, km_failure *failure)
     bint km_read_all(const km_source *sources, size_t n, bint strict, uint32_t *runs,
@@ -505,9 +512,7 @@ cdef class _Sources:
     cdef km_source *items
     cdef list keep
     cdef size_t n
-    cdef size_t total    # runs that all may turn into
-    cdef size_t largest  # and one
-    cdef size_t other    # the first of another size than the first of all, or n
+    cdef km_batch batch
 
     def __dealloc__(self):
         PyMem_RawFree(self.items)
@@ -530,22 +535,17 @@ cdef _Sources _read_sources(object rles):
         raise TypeError(f"a list of rles was expected, got {type(rles).__name__}")
     cdef list items = list(rles)  # of our own: nobody else can change it meanwhile
     cdef _Sources sources = _Sources.__new__(_Sources)
-    cdef km_source *source
-    cdef size_t i = 0, capacity
+    cdef size_t i = 0
     sources.items = <km_source *>_allocate(len(items), sizeof(km_source))
     sources.keep = items
-    sources.n = sources.other = len(items)
+    sources.n = len(items)
     try:
-        for i in range(sources.n):
-            source = &sources.items[i]
-            items[i] = _read_source(items[i], source)
-            capacity = km_read_capacity(source)
-            sources.total += capacity
-            sources.largest = max(sources.largest, capacity)
-            if source.height != sources.items.height or source.width != sources.items.width:
-                sources.other = min(sources.other, i)
+        for rle in items:
+            items[i] = _read_source(rle, &sources.items[i])
+            i += 1
     except (RLEError, TypeError) as error:
         raise _at(i, error) from None
+    sources.batch = km_survey(sources.items, sources.n)
     return sources
 
 
@@ -553,7 +553,7 @@ cdef _Memory _read_all(_Sources sources, bint strict, km_mask *masks):
     """Fills `masks` from the sources; the runs live in what is returned."""
     cdef size_t n_runs = 0
     cdef km_failure failure
-    cdef _Memory memory = _new_memory(sources.total + KM_READ_SLACK, sizeof(uint32_t))
+    cdef _Memory memory = _new_memory(sources.batch.total + KM_READ_SLACK, sizeof(uint32_t))
     cdef bint fine
     with nogil:
         fine = km_read_all(
@@ -572,7 +572,7 @@ cdef object _measure(object rles, bint areas):
     cdef cnp.npy_intp[2] shape = [sources.n, 4]
     cdef cnp.ndarray numbers = cnp.PyArray_EMPTY(1 if areas else 2, shape, cnp.NPY_INT64, False)
     cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(numbers)
-    cdef _Memory memory = _new_memory(sources.largest + KM_READ_SLACK, sizeof(uint32_t))
+    cdef _Memory memory = _new_memory(sources.batch.largest + KM_READ_SLACK, sizeof(uint32_t))
     cdef km_failure failure
     cdef bint fine
     with nogil:
@@ -689,9 +689,9 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
         return 0
     if what.masks is NULL:
         what.sources = sources.items + first
-        runs = _new_memory(sources.largest + KM_READ_SLACK, sizeof(uint32_t))
+        runs = _new_memory(sources.batch.largest + KM_READ_SLACK, sizeof(uint32_t))
         read = runs.runs()
-        work += sources.total
+        work += sources.batch.total
     if size > 0 and not stack.columns:
         words = km_decode_rows_scratch(stack.height, stack.width)
     _reserve(&scratch, words, sizeof(uint64_t))
@@ -728,16 +728,8 @@ cdef object _other_size(const km_mask *first, uint32_t height, uint32_t width, s
     )
 
 
-cdef size_t _count_same_size(const km_mask *masks, size_t n) noexcept nogil:
-    """How many masks at the start have the size of the first: n if all do."""
-    cdef size_t i = 0
-    while i < n and masks[i].height == masks.height and masks[i].width == masks.width:
-        i += 1
-    return i
-
-
 cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
-    cdef size_t i = _count_same_size(masks, n)
+    cdef size_t i = km_count_same_size(masks, n)
     if i < n:
         raise _other_size(masks, masks[i].height, masks[i].width, i)
     return 0
@@ -846,9 +838,9 @@ cdef object _decode_all(object rles, object order, object dtype, object value, o
     cdef km_source *other
     if sources.n:
         first.height, first.width = sources.items.height, sources.items.width
-    if sources.other < sources.n:
-        other = &sources.items[sources.other]
-        raise _other_size(&first, other.height, other.width, sources.other)
+    if sources.batch.same < sources.n:
+        other = &sources.items[sources.batch.same]
+        raise _other_size(&first, other.height, other.width, sources.batch.same)
     return _decode(&first, sources.n, sources, order, dtype, value, out, threads, strict)
 
 
@@ -1838,7 +1830,7 @@ cdef class MaskArray:
 
     def __repr__(self):
         cdef const km_mask *first = self.items()
-        if self.n == 0 or _count_same_size(first, self.n) < self.n:
+        if self.n == 0 or km_count_same_size(first, self.n) < self.n:
             return f"MaskArray(n={self.n})"
         return f"MaskArray(n={self.n}, size=({first.height}, {first.width}))"
 

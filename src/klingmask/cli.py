@@ -39,7 +39,6 @@ _EXPECTED = (
     OSError,
     MemoryError,  # a stack of masks has no limit but this
     OverflowError,
-    RuntimeError,  # of pathlib, at a loop of links
 )
 
 
@@ -57,7 +56,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort):
+        except click.exceptions.Exit:
             raise
         except Exception as error:
             if isinstance(error, click.ClickException) or not self._is_expected(error):
@@ -97,7 +96,7 @@ def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
         keys = sorted({key for labels in found.labels for key in labels}) or ["nothing"]
         raise click.ClickException(
             f"{file.name}: no mask has {' and '.join(where)}; masks are labelled by "
-            + _printable(", ".join(keys))
+            + ", ".join(keys)
         )
     return chosen
 
@@ -459,6 +458,8 @@ def _check_outputs(*paths: Path | None) -> None:
             raise click.UsageError(f"{path} is a folder; a file is written")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise click.UsageError(f"{path} may not be written")
+        if path.is_symlink() and not path.exists():
+            raise click.UsageError(f"{path} is a link that leads to no file")
         if path.resolve() in [other.resolve() for other in given[:place]]:
             raise click.UsageError(f"{path} is given for two results")
 

@@ -466,7 +466,6 @@ static void check_measuring(const km_mask *masks, size_t n)
 {
     km_source *sources = room(n + 1, sizeof *sources);
     int64_t *areas = room(n + 1, sizeof *areas), *boxes = room(4 * n, sizeof *boxes);
-    size_t largest = 0;
     for (size_t i = 0; i <= n; i++) { /* the last is one too long */
         const km_mask *mask = &masks[i < n ? i : 0];
         char *text = room(km_format_capacity(mask->n_runs) + 1, 1);
@@ -474,10 +473,17 @@ static void check_measuring(const km_mask *masks, size_t n)
         if (i == n)
             text[length++] = '1';
         sources[i] = (km_source){text, NULL, length, mask->height, mask->width};
-        if (km_read_capacity(&sources[i]) > largest)
-            largest = km_read_capacity(&sources[i]);
     }
-    uint32_t *runs = room(largest + KM_READ_SLACK, sizeof *runs);
+    km_batch batch = km_survey(sources, n + 1);
+    uint32_t *runs = room(batch.largest + KM_READ_SLACK, sizeof *runs);
+    CHECK(batch.same == n + 1 && km_count_same_size(masks, n) == n);
+    CHECK(batch.total >= batch.largest && batch.total <= (n + 1) * batch.largest);
+    sources[n].width++;
+    CHECK(km_survey(sources, n + 1).same == n);
+    sources[n].width--;
+    sources[n].height++;
+    CHECK(km_survey(sources, n + 1).same == n);
+    sources[n].height--;
     km_failure failure;
     CHECK(km_measure(sources, n, runs, areas, NULL, &failure));
     CHECK(km_measure(sources, n, runs, NULL, boxes, &failure));

@@ -196,6 +196,19 @@ bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask
     return fine;
 }
 
+km_batch km_survey(const km_source *sources, size_t n)
+{
+    km_batch batch = {0, 0, n};
+    for (size_t i = n; i-- > 0;) {
+        size_t capacity = km_read_capacity(&sources[i]);
+        batch.total += capacity;
+        batch.largest = capacity > batch.largest ? capacity : batch.largest;
+        if (sources[i].height != sources->height || sources[i].width != sources->width)
+            batch.same = i;
+    }
+    return batch;
+}
+
 bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
                  km_mask *masks, km_failure *failure)
 {

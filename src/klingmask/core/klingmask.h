@@ -74,6 +74,14 @@ static inline size_t km_read_capacity(const km_source *source)
     return source->length + 2;
 }
 
+/* What a batch of sources takes. */
+typedef struct {
+    size_t total, largest; /* capacity, of all and of one */
+    size_t same;           /* how many at the start have the size of the first: n if all do */
+} km_batch;
+
+km_batch km_survey(const km_source *sources, size_t n);
+
 /* Reads a source into canonical runs (of its capacity and KM_READ_SLACK), points `mask` at
  * them and says how much foreground there is. Strict reading refuses codes that are longer
  * than they need be and runs that fall short of the image; otherwise the missing tail is
@@ -204,6 +212,9 @@ void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uin
 
 /* The runs of a full box that lies inside the image: at most 2 * width + 1. */
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
+
+/* How many masks at the start have the size of the first: n if all do. */
+size_t km_count_same_size(const km_mask *masks, size_t n);
 
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 

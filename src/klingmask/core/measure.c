@@ -6,6 +6,14 @@
 
 #include <string.h>
 
+size_t km_count_same_size(const km_mask *masks, size_t n)
+{
+    size_t i = 0;
+    while (i < n && masks[i].height == masks->height && masks[i].width == masks->width)
+        i++;
+    return i;
+}
+
 uint64_t km_area(const km_mask *mask)
 {
     uint64_t area = 0;
