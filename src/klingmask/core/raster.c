@@ -164,11 +164,11 @@ typedef struct {
 enum { FOUND_WORDS = sizeof(km_found) / sizeof(uint64_t) };
 
 /* After that, for rows: the bits of those that are looked at, behind those of the row above; the
- * first tile of each 64 columns, or `n`; and the tiles. */
+ * first tile of each 64 columns, or NULL; and the tiles. */
 typedef struct {
     km_found *found;
     uint64_t *bits;
-    uint32_t *firsts;
+    km_tile **firsts;
     km_tile *tiles;
 } km_scan;
 
@@ -181,9 +181,8 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
     uint64_t *bits = scratch + FOUND_WORDS + words;
-    uint64_t *firsts = bits + words * rows_of_tile(height) + KM_BLOCK;
-    return (km_scan){(km_found *)scratch, bits, (uint32_t *)firsts,
-                     (km_tile *)(firsts + (words + 1) / 2)};
+    km_tile **firsts = (km_tile **)(bits + words * rows_of_tile(height) + KM_BLOCK);
+    return (km_scan){(km_found *)scratch, bits, firsts, (km_tile *)((uint64_t *)firsts + words)};
 }
 
 /* A tile is an eighth of a byte for a pixel; if there are fewer than 64 rows, 64 / height times
@@ -193,7 +192,7 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
     size_t words = km_words(width);
     if (height == 0 || width == 0)
         return 1;
-    return FOUND_WORDS + words * (1 + rows_of_tile(height)) + KM_BLOCK + (words + 1) / 2 +
+    return FOUND_WORDS + words * (1 + rows_of_tile(height)) + KM_BLOCK + words +
            TILE_WORDS * words * km_words(height);
 }
 
@@ -250,13 +249,12 @@ void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, u
 /* Links the tiles of the same columns, from top to bottom. */
 static void link_tiles(const km_scan *scan, size_t words)
 {
-    uint32_t n = (uint32_t)scan->found->n;
     for (size_t word = 0; word < words; word++)
-        scan->firsts[word] = n;
-    for (uint32_t i = n; i-- > 0;) {
-        uint32_t *first = &scan->firsts[scan->tiles[i].word];
-        scan->tiles[i].next = *first;
-        *first = i;
+        scan->firsts[word] = NULL;
+    for (uint64_t i = scan->found->n; i-- > 0;) {
+        km_tile *tile = &scan->tiles[i], **first = &scan->firsts[tile->word];
+        tile->next = *first;
+        *first = tile;
     }
 }
 
@@ -311,18 +309,18 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
         return;
     }
     km_scan scan = scan_of_rows(scratch, height, width);
-    uint32_t n = (uint32_t)scan.found->n, end = 0;
+    uint32_t end = 0;
     bool dense = scan.found->dense;
     km_changes listed[BLOCK];
     size_t n_listed = 0;
     for (size_t word = 0; word < km_words(width); word++) {
         uint64_t any = 0;
-        for (uint32_t i = scan.firsts[word]; i < n; i = scan.tiles[i].next)
-            any |= scan.tiles[i].any;
+        const km_tile *first = scan.firsts[word];
+        for (const km_tile *tile = first; tile; tile = tile->next)
+            any |= tile->any;
         for (; any; any &= any - 1) {
             uint32_t in_word = km_lowest_one(any), column = (uint32_t)word * KM_WORD + in_word;
-            for (uint32_t i = scan.firsts[word]; i < n; i = scan.tiles[i].next) {
-                const km_tile *tile = &scan.tiles[i];
+            for (const km_tile *tile = first; tile; tile = tile->next) {
                 km_changes changes = {tile->columns[km_place(in_word)],
                                       column * height + tile->row};
                 if (!dense) { /* the list would cost a tenth of the whole */

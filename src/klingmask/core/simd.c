@@ -90,8 +90,8 @@ enum { AHEAD = 4096 };
     {                                                                                              \
         uint64_t above = bits[-(ptrdiff_t)words];                                                  \
         size_t n = 0;                                                                              \
-        if (rows < KM_WORD)                                                                        \
-            memset(places, 0, KM_WORD * sizeof *places);                                           \
+        for (unsigned i = 0; rows < KM_WORD && i < KM_WORD; i += 8)                                \
+            memset(places + i, 0, 8 * sizeof *places);                                             \
         for (size_t first = 0; first < rows; first += 16, places++) {                              \
             size_t some = rows - first < 16 ? rows - first : 16;                                   \
             for (size_t i = 0; i < some; i++, bits += words) {                                     \

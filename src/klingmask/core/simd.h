@@ -40,11 +40,11 @@ typedef struct {
 
 /* Where pixels change in 64 rows, from `row` on, and 64 columns, from 64 * word on: a word for
  * each column, of which bit i is for row `row` + i. */
-typedef struct {
+typedef struct km_tile {
     uint64_t columns[KM_WORD]; /* at its km_place */
     uint64_t any;              /* the columns that have changes */
     uint32_t row, word;
-    uint32_t next; /* the caller's */
+    struct km_tile *next; /* the caller's */
 } km_tile;
 
 /* Columns c, c + 16, c + 32 and c + 48 lie side by side, and before the tile is transposed so do
