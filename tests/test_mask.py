@@ -257,6 +257,50 @@ def test_transforms_of_huge_masks_allocate_no_pixels() -> None:
     assert (~km.Mask.zeros((60000, 60000))).resize(50000, 1).area == 50000
 
 
+WIDEST = 2**32 - 1
+
+
+def test_claimed_columns_are_not_gone_through() -> None:
+    """Each of these would take half a minute if it were to look at every column."""
+    full = ~km.Mask.zeros((1, WIDEST))
+    assert full.resize(10, 10) == ~km.Mask.zeros((10, 10))
+    assert full.resize(1, WIDEST) == full.flip(0) == full.flip(1) == full.shift(0, 0) == full
+    assert (~km.Mask.zeros((1, 1))).resize(1, WIDEST) == full
+    assert full.centroid == (WIDEST / 2, 0.5)
+    assert full.shift(3, 0) == km.Mask.from_bbox(full.size, (3, 0, WIDEST, 1))
+    assert full.crop((7, 0, 100, 1)) == ~km.Mask.zeros((1, 100))
+    lower = km.Mask.from_bbox((2, 1), (0, 1, 1, 1))
+    assert lower.resize(1, WIDEST) == km.Mask.zeros((1, WIDEST))
+    assert lower.flip(0).resize(1, WIDEST) == full
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: (~km.Mask.zeros((2, 300_000_000))).shift(0, 1),
+        lambda: (~km.Mask.zeros((2, 300_000_000))).pad(1, 0, 0, 0),
+        lambda: km.Mask.from_bbox((3, 10**9), (0, 1, 10**9, 1)),
+        lambda: km.Mask.from_bbox((2, 1), (0, 0, 1, 1)).resize(2, 2**31 - 1),
+        lambda: (~km.Mask.zeros((3, 10**9))).crop((0, 1, 10**9, 3)),
+    ],
+)
+def test_few_bytes_do_not_become_gigabytes_of_runs(call: Callable[[], object]) -> None:
+    with pytest.raises(km.RLEError, match=r"up to \d+ runs, over the limit of 268435456"):
+        call()
+
+
+def test_the_limit_of_runs_goes_up_with_that_of_pixels_but_not_down() -> None:
+    limit = km.get_max_pixels()
+    try:
+        km.set_max_pixels(0)
+        assert km.Mask.from_bbox((4, 4), (1, 1, 2, 2)).shift(1, 1).area == 4
+        km.set_max_pixels(2**29)
+        with pytest.raises(km.RLEError, match="over the limit of 536870912"):
+            km.Mask.from_bbox((3, 10**9), (0, 1, 10**9, 1))
+    finally:
+        km.set_max_pixels(limit)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "reason"),
     [

@@ -145,13 +145,18 @@ cdef extern from "klingmask.h" nogil:
                           km_shape *shapes)
     void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
     void km_centroid(const km_mask *mask, double *x, double *y)
-    size_t km_shift_capacity(const km_mask *mask)
+    uint64_t km_box_capacity(km_box box, uint32_t height)
+    uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
+                               uint32_t width)
     size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
                     uint32_t *runs)
     size_t km_turn(const km_mask *mask, uint32_t *runs)
-    size_t km_flip_rows(const km_mask *mask, uint32_t *runs)
-    size_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width)
-    size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs)
+    uint64_t km_flip_capacity(const km_mask *mask)
+    size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
+    uint64_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width,
+                                uint32_t *scratch)
+    size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs,
+                     uint32_t *scratch)
 
     ctypedef struct km_layer:
         const km_mask *mask
@@ -284,7 +289,10 @@ cdef inline void _release(_Scratch *scratch) noexcept nogil:
 
 # ---- the pixel limit ----
 
-cdef uint64_t _max_pixels = 1 << 28
+cdef enum:
+    DEFAULT_MAX_PIXELS = 1 << 28
+
+cdef uint64_t _max_pixels = DEFAULT_MAX_PIXELS
 
 
 def get_max_pixels():
@@ -304,7 +312,8 @@ def set_max_pixels(limit):
     A few bytes of counts can claim an image of gigabytes. Whatever allocates
     pixels (decode, to_numpy, to_png, render_layer) refuses a mask of more than
     `limit` pixels; what works on runs, or writes into the caller's `out`,
-    does not need to.
+    does not need to. A box, or a mask that is moved, flipped or resized, may
+    have many runs where there were few: up to 2**28, or `limit` if that is more.
 
     Parameters
     ----------
@@ -335,6 +344,19 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
             "klingmask.set_max_pixels(), or decode into an array of your own with out="
         )
     return 0
+
+
+cdef _Memory _new_runs(uint64_t n):
+    """Room for the runs of a result, which has as many pixels, or nearly."""
+    cdef uint64_t limit = max(_max_pixels, DEFAULT_MAX_PIXELS)
+    if n > limit:
+        raise RLEError(
+            f"the result would have up to {n} runs, over the limit of {limit}; if you trust where "
+            "they come from, raise the limit with klingmask.set_max_pixels()"
+        )
+    if n > <size_t>-1:
+        raise MemoryError(f"no memory for {n} runs")
+    return _new_memory(<size_t>n, sizeof(uint32_t))
 
 
 # ---- reading ----
@@ -1020,8 +1042,11 @@ cdef Mask _shifted(Mask mask, object x, object y, object height, object width):
     cdef uint32_t high, wide
     cdef int64_t left = _near(x, "x"), top = _near(y, "y")
     cdef size_t n
+    cdef uint64_t capacity
     _read_size((height, width), &high, &wide)
-    cdef _Memory memory = _new_memory(km_shift_capacity(&mask.c), sizeof(uint32_t))
+    with nogil:
+        capacity = km_shift_capacity(&mask.c, left, top, high, wide)
+    cdef _Memory memory = _new_runs(capacity)
     with nogil:
         n = km_shift(&mask.c, left, top, high, wide, memory.runs())
     return _own(memory, n, high, wide)
@@ -1187,7 +1212,7 @@ cdef class Mask:
         left, right = min(max(x, 0), width), min(max(x + w, 0), width)
         top, bottom = min(max(y, 0), height), min(max(y + h, 0), height)
         box.x, box.y, box.width, box.height = left, top, right - left, bottom - top
-        cdef _Memory memory = _new_memory(2 * <size_t>box.width + 2, sizeof(uint32_t))
+        cdef _Memory memory = _new_runs(km_box_capacity(box, height))
         with nogil:
             n = km_box_runs(box, height, width, memory.runs())
         return _own(memory, n, height, width)
@@ -1377,13 +1402,14 @@ cdef class Mask:
         """
         cdef uint32_t high, wide
         cdef size_t n
-        cdef _Memory memory
+        cdef uint64_t capacity
         _read_size((height, width), &high, &wide)
+        cdef _Memory scratch = _new_memory(self.c.n_runs, sizeof(uint32_t))
         with nogil:
-            n = km_resize_capacity(&self.c, high, wide)
-        memory = _new_memory(n, sizeof(uint32_t))
+            capacity = km_resize_capacity(&self.c, high, wide, scratch.runs())
+        cdef _Memory memory = _new_runs(capacity)
         with nogil:
-            n = km_resize(&self.c, high, wide, memory.runs())
+            n = km_resize(&self.c, high, wide, memory.runs(), scratch.runs())
         return _own(memory, n, high, wide)
 
     def crop(self, bbox):
@@ -1452,11 +1478,15 @@ cdef class Mask:
         """
         if axis not in (0, 1):
             raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {axis!r}")
-        cdef _Memory memory = _new_memory(km_shift_capacity(&self.c), sizeof(uint32_t))
+        cdef uint64_t capacity
+        with nogil:
+            capacity = km_flip_capacity(&self.c)
+        cdef _Memory memory = _new_runs(capacity)
+        cdef _Memory scratch = _new_memory(self.c.n_runs, sizeof(uint32_t))
         cdef Mask flipped
         cdef size_t n
         with nogil:
-            n = km_flip_rows(&self.c, memory.runs())
+            n = km_flip_rows(&self.c, memory.runs(), scratch.runs())
         flipped = _own(memory, n, self.c.height, self.c.width)
         if axis == 0:
             return flipped

@@ -200,16 +200,19 @@ static void check_transforms(const sample *s)
                                             : (int64_t)((uint64_t)r * old_height / height);
                 grid[(size_t)c * height + r] = pixel_of(s, from_x, from_y);
             }
+        uint32_t *scratch = room(s->mask.n_runs, sizeof *scratch);
         size_t capacity = kind == 1   ? s->mask.n_runs + 1
-                          : kind == 3 ? km_resize_capacity(&s->mask, height, width)
-                                      : km_shift_capacity(&s->mask);
+                          : kind == 3 ? km_resize_capacity(&s->mask, height, width, scratch)
+                          : kind == 2 ? km_flip_capacity(&s->mask)
+                                      : km_shift_capacity(&s->mask, x, y, height, width);
         uint32_t *runs = room(capacity, sizeof *runs);
         size_t n = kind == 0   ? km_shift(&s->mask, x, y, height, width, runs)
                    : kind == 1 ? km_turn(&s->mask, runs)
-                   : kind == 2 ? km_flip_rows(&s->mask, runs)
-                               : km_resize(&s->mask, height, width, runs);
+                   : kind == 2 ? km_flip_rows(&s->mask, runs, scratch)
+                               : km_resize(&s->mask, height, width, runs, scratch);
         CHECK(n <= capacity);
         check_grid(runs, n, grid, height, width);
+        free(scratch);
         free(runs);
         free(grid);
     }
@@ -380,7 +383,7 @@ static void check_measures(const sample *s)
     }
     CHECK(!km_contains(&s->mask, width, 0) && !km_contains(&s->mask, 0, height));
 
-    uint32_t *runs = room(2 * (size_t)box.width + 1, sizeof *runs);
+    uint32_t *runs = room(km_box_capacity(box, height), sizeof *runs);
     size_t n = area ? km_box_runs(box, height, width, runs) : 0;
     if (area) {
         km_mask full = {runs, n, height, width};
@@ -568,6 +571,28 @@ static void check_faults(void)
     expect_fault("11", 2, 2, KM_SHORT, 2);
 }
 
+/* What fills columns from top to bottom takes no work, and no room, for each of them. */
+static void check_full(const km_mask *full)
+{
+    uint32_t height = full->height, width = full->width, runs[8], scratch[2];
+    km_box box = {0, 0, width, height};
+    CHECK(km_box_capacity(box, height) <= 8 && km_flip_capacity(full) <= 8);
+    check_runs(runs, km_box_runs(box, height, width, runs), full);
+    check_runs(runs, km_flip_rows(full, runs, scratch), full);
+    CHECK(km_resize_capacity(full, 3, 5, scratch) <= 8);
+    CHECK(km_resize(full, 3, 5, runs, scratch) == 2 && runs[0] == 0 && runs[1] == 15);
+    CHECK(km_resize_capacity(full, height, width, scratch) <= 8);
+    check_runs(runs, km_resize(full, height, width, runs, scratch), full);
+    double x, y;
+    km_centroid(full, &x, &y);
+    CHECK(x == width / 2.0 && y == height / 2.0);
+    CHECK(km_shift_capacity(full, -2, 0, height, width) <= 8);
+    if (width > 2) {
+        CHECK(km_shift(full, -2, 0, height, width, runs) == 2);
+        CHECK(runs[0] == 2 * height && runs[1] == full->runs[1] - 2 * height);
+    }
+}
+
 /* Sizes near 2**32 pixels: numbers must not wrap. */
 static void check_huge(void)
 {
@@ -593,6 +618,7 @@ static void check_huge(void)
         CHECK(read_one(text, length, &dot, true, &back, &mask, &failure));
         check_runs(mask.runs, mask.n_runs, &dot);
         free(back);
+        check_full(&full);
     }
 }
 
@@ -629,6 +655,11 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
+        if (i % 10 == 0) { /* more than FEW_COLUMNS of transform.c */
+            a = random_sample(1 + below(4), 4090 + below(50));
+            check_transforms(&a);
+            discard(&a);
+        }
         if (i % 3 == 0) { /* tall: a piece or two in a column */
             height = 500 + below(1500);
             width = 1 + below(i % 9 ? 40 : 200);

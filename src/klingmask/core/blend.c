@@ -18,7 +18,7 @@ typedef struct {
     km_tint tint, line_tint;
 } km_ready;
 
-enum { READY_WORDS = (sizeof(km_ready) + 7) / 8, BITMAPS = 3 };
+enum { READY_WORDS = (sizeof(km_ready) + 7) / 8 };
 
 static size_t bitmap_words(km_box box)
 {
@@ -27,10 +27,14 @@ static size_t bitmap_words(km_box box)
 
 size_t km_blend_scratch(const km_layer *layers, size_t n)
 {
-    size_t words = n * READY_WORDS;
-    for (size_t i = 0; i < n; i++)
-        words += bitmap_words(km_bounds(layers[i].mask)) * (layers[i].outline ? BITMAPS : 1);
-    return words;
+    size_t words = n * READY_WORDS, spare = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t one = bitmap_words(km_bounds(layers[i].mask));
+        words += layers[i].outline ? 2 * one : one;
+        if (layers[i].outline && one > spare)
+            spare = one;
+    }
+    return words + spare;
 }
 
 static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, unsigned channels)
@@ -132,8 +136,8 @@ void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixe
         if (layers[i].outline && words) {
             ready[i].line = next;
             prepare_tint(&ready[i].line_tint, layers[i].color, 255, channels);
-            split_line(&ready[i], layers[i].outline, next + words);
-            next += (BITMAPS - 1) * words;
+            next += words;
+            split_line(&ready[i], layers[i].outline, next); /* what comes next is still spare */
         }
         if (words) {
             top = box.y < top ? box.y : top;

@@ -169,23 +169,33 @@ size_t km_complement(const km_mask *mask, uint32_t *runs);
 
 /* ---- transform.c: a mask on another grid; runs in, canonical runs out ---- */
 
+/* `runs` has room for what the function's capacity says, `scratch` for mask->n_runs numbers.
+ * A mask of few runs may become one of more than there is memory for. */
+
+/* A full box that lies inside the image. */
+uint64_t km_box_capacity(km_box box, uint32_t height);
+size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
+
 /* What a frame of height x width shows of the mask if its top left corner is at
- * (x, y) of the mask's image, which is background all around. `runs` has room for
- * km_shift_capacity() runs. */
-size_t km_shift_capacity(const km_mask *mask);
+ * (x, y) of the mask's image, which is background all around. */
+uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
+                           uint32_t width);
 size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
                 uint32_t *runs);
 
 /* The mask turned by 180 degrees; room for mask->n_runs + 1 runs. */
 size_t km_turn(const km_mask *mask, uint32_t *runs);
 
-/* The mask upside down; room for km_shift_capacity() runs. */
-size_t km_flip_rows(const km_mask *mask, uint32_t *runs);
+/* The mask upside down. */
+uint64_t km_flip_capacity(const km_mask *mask);
+size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch);
 
 /* The mask on a grid of height x width, of which pixel (x, y) shows the pixel
  * (x * mask->width / width, y * mask->height / height), rounded down. */
-size_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width);
-size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs);
+uint64_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width,
+                            uint32_t *scratch);
+size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs,
+                 uint32_t *scratch);
 
 /* ---- blend.c: masks onto pixels of 3 or 4 channels of 8 bits ---- */
 
@@ -209,9 +219,6 @@ size_t km_render_scratch(const km_mask *mask);
 void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch);
 
 /* ---- measure.c: numbers about masks ---- */
-
-/* The runs of a full box that lies inside the image: at most 2 * width + 1. */
-size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 
 /* How many masks at the start have the size of the first: n if all do. */
 size_t km_count_same_size(const km_mask *masks, size_t n);

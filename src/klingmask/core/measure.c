@@ -54,29 +54,16 @@ km_box km_bounds(const km_mask *mask)
     return (km_box){left, (uint32_t)rows.top, right - left, (uint32_t)(rows.bottom - rows.top)};
 }
 
-size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
-{
-    km_writer writer = km_writer_start(runs);
-    uint64_t written = 0;
-    for (uint32_t i = 0; i < box.width && box.height > 0; i++) {
-        uint64_t start = (uint64_t)(box.x + i) * height + box.y;
-        km_write(&writer, 0, (uint32_t)(start - written));
-        km_write(&writer, 1, box.height);
-        written = start + box.height;
-    }
-    km_write(&writer, 0, (uint32_t)((uint64_t)height * width - written));
-    return writer.n;
-}
-
 void km_centroid(const km_mask *mask, double *x, double *y)
 {
     km_walk walk = km_walk_start(mask);
     km_piece piece;
     double area = (double)km_area(mask), sum_x = 0, sum_y = 0;
     while (km_walk_on(&walk, &piece)) {
-        double length = piece.end - piece.first;
-        sum_x += length * (piece.column + 0.5);
-        sum_y += length * (0.5 * piece.first + 0.5 * piece.end);
+        double columns = km_walk_over(&walk, &piece);
+        double pixels = columns * (piece.end - piece.first);
+        sum_x += pixels * (piece.column + 0.5 * columns);
+        sum_y += pixels * (0.5 * piece.first + 0.5 * piece.end);
     }
     *x = area > 0 ? sum_x / area : 0;
     *y = area > 0 ? sum_y / area : 0;

@@ -131,4 +131,17 @@ static inline bool km_walk_on(km_walk *walk, km_piece *piece)
     return true;
 }
 
+/* How many columns the piece stands for: a few bytes can claim a run over millions of them, so
+ * those that it fills from top to bottom are taken as one, and the walk goes on behind them. */
+static inline uint32_t km_walk_over(km_walk *walk, const km_piece *piece)
+{
+    uint32_t height = walk->mask->height;
+    if (piece->first > 0 || piece->end < height)
+        return 1;
+    uint32_t more = (uint32_t)(walk->left / height);
+    walk->left -= (uint64_t)more * height;
+    walk->at.column += more;
+    return 1 + more;
+}
+
 #endif

@@ -1,19 +1,21 @@
-/* Masks on another grid: cropped, padded, shifted, flipped, resized. Runs in,
- * canonical runs out, no pixel touched. */
+/* Boxes as masks, and masks on another grid: cropped, padded, shifted, flipped, resized.
+ * Runs in, canonical runs out, no pixel touched, and no more work than there are runs in
+ * and out. */
 #include "klingmask.h"
 #include "runs.h"
 
-#include <string.h>
-
-/* Pieces are appended in order; what is between them is background. */
+/* Pieces are appended in order; what is between them is background. Or, if there is nowhere to
+ * write, they are counted. */
 typedef struct {
     km_writer writer;
+    uint32_t height;  /* of the columns */
     uint64_t written; /* pixels so far */
+    uint64_t n_pieces;
 } km_output;
 
-static km_output output_start(uint32_t *runs)
+static km_output output_start(uint32_t *runs, uint32_t height)
 {
-    return (km_output){km_writer_start(runs), 0};
+    return (km_output){runs ? km_writer_start(runs) : (km_writer){NULL, 0}, height, 0, 0};
 }
 
 static void append(km_output *output, uint64_t first, uint64_t end)
@@ -23,40 +25,93 @@ static void append(km_output *output, uint64_t first, uint64_t end)
     output->written = end;
 }
 
-static size_t output_end(km_output *output, uint64_t pixels)
+/* Rows first to end - 1 of the columns left to right - 1. */
+static void append_columns(km_output *output, uint64_t left, uint64_t right, uint64_t first,
+                           uint64_t end)
 {
-    km_write(&output->writer, 0, (uint32_t)(pixels - output->written));
+    uint64_t height = output->height;
+    if (left >= right || first >= end)
+        return;
+    bool whole = end - first == height;
+    output->n_pieces += whole ? 1 : right - left;
+    if (output->writer.runs == NULL)
+        return;
+    if (whole)
+        append(output, left * height, right * height);
+    for (uint64_t x = left; !whole && x < right; x++)
+        append(output, x * height + first, x * height + end);
+}
+
+static size_t output_end(km_output *output, uint32_t width)
+{
+    km_write(&output->writer, 0, (uint32_t)((uint64_t)output->height * width - output->written));
     return output->writer.n;
 }
 
-size_t km_shift_capacity(const km_mask *mask)
+/* For each piece a run of either colour; and what is behind them; and one more, as
+ * km_writer_start wants it. */
+static uint64_t room_for(uint64_t n_pieces)
 {
-    /* Two runs for each piece: a run of foreground, cut where columns end. */
-    return 2 * (mask->n_runs / 2 + (size_t)mask->width) + 2;
+    return 2 * n_pieces + 2;
 }
 
-static uint64_t clamp(int64_t row, uint32_t height)
+static uint64_t clamp(int64_t at, uint32_t end)
 {
-    return row<0 ? 0 : row>(int64_t) height ? height : (uint64_t)row;
+    return at<0 ? 0 : at>(int64_t) end ? end : (uint64_t)at;
+}
+
+static void draw_box(km_box box, km_output *output)
+{
+    append_columns(output, box.x, (uint64_t)box.x + box.width, box.y, (uint64_t)box.y + box.height);
+}
+
+uint64_t km_box_capacity(km_box box, uint32_t height)
+{
+    km_output output = output_start(NULL, height);
+    draw_box(box, &output);
+    return room_for(output.n_pieces);
+}
+
+size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs)
+{
+    km_output output = output_start(runs, height);
+    draw_box(box, &output);
+    return output_end(&output, width);
+}
+
+static void shift(const km_mask *mask, int64_t x, int64_t y, uint32_t width, km_output *output)
+{
+    km_walk walk = km_walk_start(mask);
+    km_piece piece;
+    while (km_walk_on(&walk, &piece)) {
+        int64_t left = (int64_t)piece.column - x, right = left + km_walk_over(&walk, &piece);
+        if (left >= (int64_t)width)
+            break;
+        append_columns(output, clamp(left, width), clamp(right, width),
+                       clamp((int64_t)piece.first - y, output->height),
+                       clamp((int64_t)piece.end - y, output->height));
+    }
+}
+
+/* Counting takes as long as shifting; without it, each column may cut a run. */
+enum { FEW_COLUMNS = 4096 };
+
+uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
+                           uint32_t width)
+{
+    if (mask->width < FEW_COLUMNS)
+        return room_for(mask->n_runs / 2 + (uint64_t)mask->width);
+    km_output output = output_start(NULL, height);
+    shift(mask, x, y, width, &output);
+    return room_for(output.n_pieces);
 }
 
 size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
                 uint32_t *runs)
 {
-    km_output output = output_start(runs);
-    km_walk walk = km_walk_start(mask);
-    km_piece piece;
-    while (km_walk_on(&walk, &piece)) {
-        int64_t column = (int64_t)piece.column - x;
-        if (column >= (int64_t)width)
-            break;
-        uint64_t first = clamp((int64_t)piece.first - y, height);
-        uint64_t end = clamp((int64_t)piece.end - y, height);
-        uint64_t start = (uint64_t)column * height;
-        if (column >= 0 && first < end)
-            append(&output, start + first, start + end);
-    }
-    return output_end(&output, (uint64_t)height * width);
+    km_output output = output_start(runs, height);
+    shift(mask, x, y, width, &output);
+    return output_end(&output, width);
 }
 
 size_t km_turn(const km_mask *mask, uint32_t *runs)
@@ -67,27 +122,35 @@ size_t km_turn(const km_mask *mask, uint32_t *runs)
     return writer.n;
 }
 
-/* The pieces of a column come from top to bottom and leave from bottom to top: its
- * first rows and ends wait at the end of `runs`, which is not yet written to. */
-size_t km_flip_rows(const km_mask *mask, uint32_t *runs)
+uint64_t km_flip_capacity(const km_mask *mask)
 {
-    km_output output = output_start(runs);
+    return km_shift_capacity(mask, 0, 0, mask->height, mask->width);
+}
+
+/* The pieces of a column come from top to bottom and leave from bottom to top: until then,
+ * first rows and ends wait at the end of the scratch. */
+size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
+{
+    uint32_t height = mask->height, column = 0, *top = scratch + mask->n_runs, *stack = top;
+    km_output output = output_start(runs, height);
     km_walk walk = km_walk_start(mask);
-    km_piece piece, held = {0, 0, 0};
-    uint32_t height = mask->height, *top = runs + km_shift_capacity(mask), *stack = top;
-    bool more = km_walk_on(&walk, &piece);
-    while (more) {
-        held = piece;
-        while (more && piece.column == held.column) {
-            *--stack = height - piece.end;
-            *--stack = height - piece.first;
-            more = km_walk_on(&walk, &piece);
+    km_piece piece;
+    for (;;) {
+        bool more = km_walk_on(&walk, &piece);
+        for (; stack < top && !(more && piece.column == column); stack += 2)
+            append_columns(&output, column, (uint64_t)column + 1, stack[0], stack[1]);
+        if (!more)
+            return output_end(&output, mask->width);
+        column = piece.column;
+        uint32_t columns = km_walk_over(&walk, &piece);
+        if (columns > 1) {
+            append_columns(&output, column, (uint64_t)column + columns, 0, height);
+            continue;
         }
-        uint64_t start = (uint64_t)held.column * height;
-        for (; stack < top; stack += 2)
-            append(&output, start + stack[1], start + stack[0]);
+        stack -= 2;
+        stack[0] = height - piece.end;
+        stack[1] = height - piece.first;
     }
-    return output_end(&output, (uint64_t)height * mask->width);
 }
 
 /* Of `to` places spread over `from`, the first that shows place `at` or a later one. */
@@ -96,45 +159,45 @@ static uint64_t first_showing(uint64_t at, uint32_t from, uint32_t to)
     return (at * to + from - 1) / from;
 }
 
-/* Walks through the result's pieces and counts them; writes them if there is where. */
-static size_t resize(const km_mask *mask, uint32_t height, uint32_t width, km_output *output)
+/* The pieces of a column, as far as they are shown, are gathered in the scratch. */
+static void resize(const km_mask *mask, uint32_t width, km_output *output, uint32_t *scratch)
 {
-    size_t n_pieces = 0;
-    km_walk walk = km_walk_start(mask), column_start = walk;
+    km_walk walk = km_walk_start(mask);
     km_piece piece;
     bool more = km_walk_on(&walk, &piece);
     while (more) {
         uint32_t column = piece.column;
-        uint64_t first = first_showing(column, mask->width, width);
-        uint64_t end = first_showing((uint64_t)column + 1, mask->width, width);
-        km_walk after = walk;
-        for (uint64_t x = first; x < end || x == first; x++) {
-            after = column_start;
-            while ((more = km_walk_on(&after, &piece)) && piece.column == column) {
-                uint64_t top = first_showing(piece.first, mask->height, height);
-                uint64_t bottom = first_showing(piece.end, mask->height, height);
-                if (x < end && top < bottom) {
-                    n_pieces++;
-                    if (output)
-                        append(output, x * height + top, x * height + bottom);
-                }
-                walk = after;
-            }
-        }
-        column_start = walk;
-        walk = after;
+        uint64_t x = first_showing(column, mask->width, width), end;
+        size_t n = 0;
+        do {
+            uint64_t right = (uint64_t)column + km_walk_over(&walk, &piece);
+            uint64_t top = first_showing(piece.first, mask->height, output->height);
+            uint64_t bottom = first_showing(piece.end, mask->height, output->height);
+            end = first_showing(right, mask->width, width);
+            scratch[2 * n] = (uint32_t)top;
+            scratch[2 * n + 1] = (uint32_t)bottom;
+            n += top < bottom;
+            more = km_walk_on(&walk, &piece);
+        } while (more && piece.column == column);
+        /* One piece is the same for all places; what is counted need not be in order. */
+        uint64_t at_once = n == 1 || output->writer.runs == NULL ? end - x : 1;
+        for (; n > 0 && x < end; x += at_once)
+            for (size_t i = 0; i < n; i++)
+                append_columns(output, x, x + at_once, scratch[2 * i], scratch[2 * i + 1]);
     }
-    return n_pieces;
 }
 
-size_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width)
+uint64_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *scratch)
 {
-    return 2 * resize(mask, height, width, NULL) + 2;
+    km_output output = output_start(NULL, height);
+    resize(mask, width, &output, scratch);
+    return room_for(output.n_pieces);
 }
 
-size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs)
+size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs,
+                 uint32_t *scratch)
 {
-    km_output output = output_start(runs);
-    resize(mask, height, width, &output);
-    return output_end(&output, (uint64_t)height * width);
+    km_output output = output_start(runs, height);
+    resize(mask, width, &output, scratch);
+    return output_end(&output, width);
 }
