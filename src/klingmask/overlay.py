@@ -324,7 +324,10 @@ def _majority(layers: list[_Layer]) -> list[_Layer]:
         last[tint] = place
         for k, above in enumerate(counted):
             counted[k], mask = above | mask, above & mask
-        counted.append(mask)
+            if not mask:
+                break
+        else:
+            counted.append(mask)
     won = []
     for color, own in at_least.items():
         winning = Mask.zeros(own[0].size)
