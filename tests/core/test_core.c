@@ -84,6 +84,16 @@ static void draw_bands(sample *s)
     }
 }
 
+/* A few pixels in the void. */
+static void draw_dots(sample *s, size_t n)
+{
+    memset(s->pixels, 0, n);
+    for (uint32_t dots = below(4); dots > 0; dots--) {
+        size_t first = below((uint32_t)n), some = 1 + below(below(2) ? 3 : 300);
+        memset(s->pixels + first, 1 + (int)below(255), n - first < some ? n - first : some);
+    }
+}
+
 static sample random_sample(uint32_t height, uint32_t width)
 {
     size_t n = (size_t)height * width;
@@ -97,6 +107,8 @@ static sample random_sample(uint32_t height, uint32_t width)
     }
     if (kind == 2)
         draw_bands(&s);
+    if (kind == 3 && n > 0)
+        draw_dots(&s, n);
     s.mask.n_runs = reference_runs(s.pixels, n, s.runs);
     s.mask.runs = s.runs;
     return s;
@@ -636,6 +648,14 @@ static void check_everything(void)
                 check_measures(&s);
                 discard(&s);
             }
+    /* About as many pixels as are looked at at once, and several times that. */
+    uint32_t large[][2] = {{256, 256}, {255, 257}, {257, 256}, {700, 300}, {90, 3000}, {64, 1024}};
+    for (unsigned i = 0; i < 6; i++)
+        for (unsigned k = 0; k < 20; k++) {
+            sample s = random_sample(large[i][0], large[i][1]);
+            check_raster(&s);
+            discard(&s);
+        }
     for (unsigned i = 0; i < 1500; i++) {
         uint32_t height = below(i % 10 ? 60 : 5), width = below(i % 7 ? 60 : 1500);
         if (i % 25 == 0)

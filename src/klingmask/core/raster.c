@@ -150,7 +150,9 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = 256, /* words of bits that a line is looked at by */
+    BLOCK = 1024, /* words of bits that a line is looked at by */
+    QUARTERS = 4, /* that a block is read in at once */
+    LISTED = 256, /* words with changes that are listed before they become runs */
     CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t),
     TILE_WORDS = sizeof(km_tile) / sizeof(uint64_t)
 };
@@ -214,7 +216,7 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     km_tally tally = {0, 0};
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
-    bool blank = false; /* the last block: then what follows probably is, too */
+    bool blank = true; /* the end of the last block: then what follows probably is, too */
     bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
         if (blank)
@@ -223,7 +225,8 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t words = km_words(some);
         if (words == 0)
             break;
-        km_simd.pack_rows(pixels + first, 0, 1, some, bits);
+        size_t rows = some == BLOCK * KM_WORD ? QUARTERS : 1; /* of whole words */
+        km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
         if (tail > 0 && *last >> (tail - 1))
@@ -231,7 +234,8 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t found = km_simd.list_line(bits, words, (uint32_t)first, listed + n_listed, &tally);
         n_listed += found;
         bits[-1] = *last;
-        blank = found == 0 && *last == 0;
+        size_t quarter = first + some / QUARTERS * (QUARTERS - 1);
+        blank = *last == 0 && (found == 0 || listed[n_listed - 1].first < quarter);
     }
     *(km_found *)scratch = (km_found){n_listed, km_is_dense(tally)};
     return tally.changes + 1;
@@ -258,6 +262,14 @@ static void link_tiles(const km_scan *scan, size_t words)
     }
 }
 
+static bool is_clear(const uint64_t *bits, size_t words)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < words; i++)
+        any |= bits[i];
+    return any == 0;
+}
+
 size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width,
                     uint64_t *scratch)
 {
@@ -277,7 +289,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     }
     if (width % KM_WORD)
         above[words - 1] &= km_range(0, width % KM_WORD);
-    bool blank = false; /* as above, and also the row above */
+    bool blank = is_clear(above, words); /* the last rows, as above */
     for (uint32_t row = 0, rows; row < height; row += rows) {
         const uint8_t *at = pixels + (ptrdiff_t)row * stride;
         if (blank && stride == (ptrdiff_t)width) {
@@ -293,9 +305,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
             km_simd.transpose_rows(scan.bits, rows, words, row, scan.tiles + n_tiles, &tally);
         n_tiles += found;
         memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
-        blank = found == 0;
-        for (size_t i = 0; blank && i < words; i++)
-            blank = above[i] == 0;
+        blank = found == 0 && is_clear(above, words);
     }
     *scan.found = (km_found){n_tiles, km_is_dense(tally)};
     link_tiles(&scan, words);
@@ -311,7 +321,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
     km_scan scan = scan_of_rows(scratch, height, width);
     uint32_t end = 0;
     bool dense = scan.found->dense;
-    km_changes listed[BLOCK];
+    km_changes listed[LISTED];
     size_t n_listed = 0;
     for (size_t word = 0; word < km_words(width); word++) {
         uint64_t any = 0;
@@ -329,7 +339,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
                 }
                 listed[n_listed] = changes;
                 n_listed += changes.bits != 0;
-                if (n_listed == BLOCK) {
+                if (n_listed == LISTED) {
                     runs = km_write_runs(listed, n_listed, dense, &end, runs);
                     n_listed = 0;
                 }

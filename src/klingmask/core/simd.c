@@ -56,9 +56,11 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     return word | pack8(pixels + n - 8) << (n - 8);
 }
 
-/* Images are read once, from memory that may be far: what will be looked at so many bytes
- * on is asked for now. Processors do so of their own accord, but not over the end of a page. */
-enum { AHEAD = 4096 };
+/* Images are read once, from memory that may be far. It gives more when it is asked in PLACES
+ * that are FAR bytes from each other or more, each of them read on from there. Where it is asked
+ * in one, what will be looked at in AHEAD bytes is asked for now: processors do so of their own
+ * accord, but not over the end of a page. */
+enum { PLACES = 4, FAR = 8192, AHEAD = 4096 };
 #if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
 #else
@@ -67,19 +69,35 @@ enum { AHEAD = 4096 };
 
 /* Rows of pixels become words of bits, over any pack. */
 #define PACK_ROWS(level, target)                                                                   \
+    target static inline void pack_row_##level(const uint8_t *row, size_t columns, uint64_t *bits) \
+    {                                                                                              \
+        size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
+        for (size_t i = 0; i < full; i++) {                                                        \
+            PREFETCH(row + i * KM_WORD);                                                           \
+            *bits++ = pack_##level(row + i * KM_WORD, KM_WORD);                                    \
+        }                                                                                          \
+        if (rest > 0)                                                                              \
+            *bits = pack_##level(row + full * KM_WORD, rest);                                      \
+    }                                                                                              \
+                                                                                                   \
     target static void pack_rows_##level(const uint8_t *pixels, ptrdiff_t stride, size_t rows,     \
                                          size_t columns, uint64_t *bits)                           \
     {                                                                                              \
-        size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
-        for (size_t y = 0; y < rows; y++) {                                                        \
+        size_t full = columns / KM_WORD, rest = columns % KM_WORD, words = full + (rest > 0);      \
+        size_t part = rows / PLACES * columns < FAR ? 0 : rows / PLACES;                           \
+        for (size_t y = 0; y < part; y++) {                                                        \
             const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
-            for (size_t i = 0; i < full; i++) {                                                    \
-                PREFETCH(row + i * KM_WORD);                                                       \
-                *bits++ = pack_##level(row + i * KM_WORD, KM_WORD);                                \
-            }                                                                                      \
-            if (rest > 0)                                                                          \
-                *bits++ = pack_##level(row + full * KM_WORD, rest);                                \
+            ptrdiff_t apart = (ptrdiff_t)part * stride;                                            \
+            for (size_t i = 0; i < full; i++)                                                      \
+                for (size_t j = 0; j < PLACES; j++)                                                \
+                    bits[(y + j * part) * words + i] =                                             \
+                        pack_##level(row + (ptrdiff_t)j * apart + i * KM_WORD, KM_WORD);           \
+            for (size_t j = 0; rest > 0 && j < PLACES; j++)                                        \
+                bits[(y + j * part) * words + full] =                                              \
+                    pack_##level(row + (ptrdiff_t)j * apart + full * KM_WORD, rest);               \
         }                                                                                          \
+        for (size_t y = part * PLACES; y < rows; y++)                                              \
+            pack_row_##level(pixels + (ptrdiff_t)y * stride, columns, bits + y * words);           \
     }
 
 /* The changes of the rows of a tile, each at the place that its column will have. Returns how
@@ -200,11 +218,22 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
     return runs;
 }
 
-/* Over any or_line, which gathers a line of 64 pixels. */
+/* Over any or_line, which gathers a line of 64 pixels. Of stretches, PLACES are looked at at once
+ * while there are so many; shorter ones then tell where the pixels begin that are not 0. */
 #define SKIP_CLEAR(level, target, line_type, zero, is_zero)                                        \
     target static size_t skip_clear_##level(const uint8_t *pixels, size_t n)                       \
     {                                                                                              \
         size_t i = 0;                                                                              \
+        for (bool clear = true; clear && i + PLACES * LONG_STRETCH <= n;) {                        \
+            line_type any[PLACES] = {zero}; /* all of them */                                      \
+            for (size_t j = 0; j < LONG_STRETCH; j += KM_LINE)                                     \
+                for (size_t k = 0; k < PLACES; k++)                                                \
+                    any[k] = or_line_##level(any[k], pixels + i + k * LONG_STRETCH + j);           \
+            for (size_t k = 0; clear && k < PLACES; k++) {                                         \
+                clear = is_zero(any[k]);                                                           \
+                i += clear ? LONG_STRETCH : 0;                                                     \
+            }                                                                                      \
+        }                                                                                          \
         for (; i + STRETCH <= n; i += STRETCH) {                                                   \
             line_type any = zero;                                                                  \
             for (size_t j = i; j < i + STRETCH; j += KM_LINE) {                                    \
@@ -217,7 +246,7 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
         return i;                                                                                  \
     }
 
-enum { STRETCH = 16 * KM_LINE }; /* of it, no line is judged alone */
+enum { STRETCH = 16 * KM_LINE, LONG_STRETCH = 2 * FAR }; /* of them, no line is judged alone */
 
 static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
 {
