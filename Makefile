@@ -50,7 +50,7 @@ build/test_core: tests/core/test_core.c $(CORE)
 bench: $(VENV)/bench.stamp
 	mkdir -p build
 	$(RUN)/python -m pytest bench --benchmark-disable-gc \
-		--benchmark-min-rounds=5 --benchmark-max-time=0.1 --benchmark-json=build/bench.json \
+		--benchmark-min-rounds=5 --benchmark-max-time=0.06 --benchmark-json=build/bench.json \
 		--quiet --benchmark-quiet
 	$(RUN)/python -m bench.report build/bench.json
 

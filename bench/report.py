@@ -1,9 +1,10 @@
 """What `make bench` prints, draws and writes into the README.
 
-Reads pytest-benchmark's JSON. For every operation and corpus it takes the median of each
-library's rounds, of three visits the middle one, and the ratio of the fastest peer to us:
-above 1 we are ahead. Over the corpora it gives the geometric mean and the worst. All figures
-of the table are speeds: more is better.
+Reads pytest-benchmark's JSON. Every operation and corpus is visited several times, and each time
+all libraries have their turn: a visit's ratio of the fastest peer to us is of two medians that
+were taken within a second or two, and the middle one of these ratios counts, for machines change
+their pace. Above 1 we are ahead. Over the corpora it gives the geometric mean and the worst. All
+figures of the table are speeds: more is better.
 """
 
 import hashlib
@@ -36,38 +37,42 @@ ROOT = Path(__file__).parents[1]
 FLOOR = "floor"
 YARDSTICKS = "SHA-256", "memset"  # of what a second thread can give on a machine
 
-Times = dict[str, dict[str, dict[str, float]]]
-"""operation -> corpus -> library -> seconds a mask."""
+Corpus = dict[str, list[float]]
+"""library -> seconds a mask, visit by visit."""
+
+Times = dict[str, dict[str, Corpus]]
+"""operation -> corpus -> what was measured on it."""
 
 
 def read(path: Path) -> Times:
     """The medians of a run."""
-    visits: dict[tuple[str, str, str], list[float]] = {}
+    times: Times = {}
     for bench in json.loads(path.read_text())["benchmarks"]:
         info = bench["extra_info"]
-        case = info["operation"], info["corpus"], info["peer"]
-        visits.setdefault(case, []).append(bench["stats"]["median"] / info["masks"])
-    times: Times = {}
-    for (operation, corpus, peer), seconds in visits.items():
-        of_corpus = times.setdefault(operation, {}).setdefault(corpus, {})
-        of_corpus[peer] = statistics.median(seconds)
+        corpus = times.setdefault(info["operation"], {}).setdefault(info["corpus"], {})
+        corpus.setdefault(info["peer"], []).append(bench["stats"]["median"] / info["masks"])
     return times
 
 
-def fastest_peer(corpus: dict[str, float]) -> tuple[str, float]:
+def fastest_peer(corpus: Corpus) -> str:
     """The peer to beat."""
-    peers = {name: t for name, t in corpus.items() if name not in (OURS, FLOOR)}
-    name = min(peers, key=lambda peer: peers[peer])
-    return name, peers[name]
+    peers = (name for name in corpus if name not in (OURS, FLOOR))
+    return min(peers, key=lambda name: statistics.median(corpus[name]))
+
+
+def ahead(corpus: Corpus, other: str) -> float:
+    """How much faster we are than another library, or than the floor."""
+    pairs = zip(corpus[other], corpus[OURS], strict=True)
+    return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
 def summary(times: Times) -> list[dict[str, Any]]:
     """One row an operation."""
     rows = []
     for operation, by_corpus in times.items():
-        ratios = {name: fastest_peer(c)[1] / c[OURS] for name, c in by_corpus.items()}
-        floors = [c[FLOOR] / c[OURS] for c in by_corpus.values() if FLOOR in c]
-        common = [c[COMMON] / c[OURS] for c in by_corpus.values() if COMMON in c]
+        ratios = {name: ahead(c, fastest_peer(c)) for name, c in by_corpus.items()}
+        floors = [ahead(c, FLOOR) for c in by_corpus.values() if FLOOR in c]
+        common = [ahead(c, COMMON) for c in by_corpus.values() if COMMON in c]
         worst = min(ratios, key=lambda name: ratios[name])
         rows.append(
             {
@@ -77,7 +82,7 @@ def summary(times: Times) -> list[dict[str, Any]]:
                 "worst_corpus": worst,
                 "to_common": statistics.geometric_mean(common) if common else None,
                 "of_floor": statistics.geometric_mean(floors) if floors else None,
-                "fastest_peers": sorted({fastest_peer(c)[0] for c in by_corpus.values()}),
+                "fastest_peers": sorted({fastest_peer(c) for c in by_corpus.values()}),
                 "ratios": ratios,
             }
         )
@@ -91,8 +96,9 @@ def print_details(times: Times) -> None:
         print(f"\n{operation}: microseconds a mask")
         print("".join(f"{name:>23}" for name in ("corpus", *names, "fastest peer / us")))
         for name, corpus in by_corpus.items():
-            cells = [f"{corpus[peer] * 1e6:.3f}" if peer in corpus else "-" for peer in names]
-            ratio = f"{fastest_peer(corpus)[1] / corpus[OURS]:.2f}"
+            middle = {peer: statistics.median(seconds) for peer, seconds in corpus.items()}
+            cells = [f"{middle[peer] * 1e6:.3f}" if peer in middle else "-" for peer in names]
+            ratio = f"{ahead(corpus, fastest_peer(corpus)):.2f}"
             print("".join(f"{cell:>23}" for cell in (name, *cells, ratio)))
 
 

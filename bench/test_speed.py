@@ -224,12 +224,12 @@ def _call(peer: str, work: Work) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("peer", [FLOOR, *PEERS])
-@pytest.mark.parametrize("visit", range(3))
+@pytest.mark.parametrize("visit", range(5))
 @pytest.mark.parametrize(("operation", "corpus"), CASES)
 def test_speed(benchmark: Any, operation: str, corpus: str, visit: int, peer: str) -> None:
     """Check that the peer's answer is the right one, then time it.
 
-    One after the other, three times: what else the machine does does not hit one alone.
+    One after the other, several times: what else the machine does does not hit one alone.
     """
     if corpus in corpora.NEEDS_SHARED and not corpora.SHARED.exists():
         pytest.skip("needs ../shared/data, which the public repository does not carry")
