@@ -19,8 +19,12 @@
 
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
 {
-    if (km_pixels(mask) > 0) /* else `pixels` may be NULL */
-        km_simd.fill(mask->runs, mask->n_runs, value, pixels);
+    size_t n = mask->n_runs, before = mask->runs[0], after = n > 2 && n % 2 ? mask->runs[n - 1] : 0;
+    if (km_pixels(mask) == 0) /* `pixels` may be NULL */
+        return;
+    km_simd.set(pixels, 0, before);
+    km_simd.fill(mask->runs + 1, n - 1 - (after > 0), value, pixels + before);
+    km_simd.set(pixels + km_pixels(mask) - after, 0, after);
 }
 
 /* The part of the image that there are bits for: the columns left to right - 1 of
@@ -78,7 +82,7 @@ static void mark_changes(const km_mask *mask, km_window *window)
 static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width)
 {
     if (stride == (ptrdiff_t)width) {
-        memset(pixels, 0, (size_t)height * width);
+        km_simd.set(pixels, 0, (size_t)height * width);
         return;
     }
     for (uint32_t y = 0; y < height; y++)

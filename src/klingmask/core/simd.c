@@ -57,10 +57,11 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
 }
 
 /* Images are read once, from memory that may be far. It gives more when it is asked in PLACES
- * that are FAR bytes from each other or more, each of them read on from there. Where it is asked
- * in one, what will be looked at in AHEAD bytes is asked for now: processors do so of their own
- * accord, but not over the end of a page. */
-enum { PLACES = 4, FAR = 8192, AHEAD = 4096 };
+ * that are FAR bytes from each other or more, each of them read on from there; and takes more when
+ * it is written to so, up to a CHUNK of bytes in turn. Where it is read in one place, what will be
+ * looked at in AHEAD bytes is asked for now: processors do so of their own accord, but not over
+ * the end of a page. */
+enum { PLACES = 4, FAR = 8192, CHUNK = 512, AHEAD = 4096 };
 #if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
 #else
@@ -210,6 +211,11 @@ static inline unsigned count_ones_scalar(uint64_t word)
     return km_count_ones(word);
 }
 
+static void set_scalar(uint8_t *pixels, uint8_t value, size_t n)
+{
+    memset(pixels, value, n);
+}
+
 static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t end,
                                     uint32_t *runs)
 {
@@ -247,6 +253,25 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
     }
 
 enum { STRETCH = 16 * KM_LINE, LONG_STRETCH = 2 * FAR }; /* of them, no line is judged alone */
+
+/* Over any set_line, which sets a line of the caches. */
+#define SET(level, target)                                                                         \
+    target static void set_##level(uint8_t *pixels, uint8_t value, size_t n)                       \
+    {                                                                                              \
+        enum { ALL = PLACES * LONG_STRETCH };                                                      \
+        size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE);                                         \
+        if (n < ALL + KM_LINE) {                                                                   \
+            memset(pixels, value, n);                                                              \
+            return;                                                                                \
+        }                                                                                          \
+        memset(pixels, value, i);                                                                  \
+        for (; n - i >= ALL; i += ALL)                                                             \
+            for (size_t j = i; j < i + LONG_STRETCH; j += CHUNK)                                   \
+                for (size_t k = j; k < j + ALL; k += LONG_STRETCH)                                 \
+                    for (size_t line = k; line < k + CHUNK; line += KM_LINE)                       \
+                        set_line_##level(pixels + line, value);                                    \
+        memset(pixels + i, value, n - i);                                                          \
+    }
 
 static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
 {
@@ -326,7 +351,7 @@ PAINT(scalar, ANY)
 static void fill_scalar(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
 {
     for (size_t i = 0; i < n_runs; i++) {
-        memset(pixels, i & 1 ? value : 0, runs[i]);
+        memset(pixels, i & 1 ? 0 : value, runs[i]);
         pixels += runs[i];
     }
 }
@@ -469,6 +494,7 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
      .transpose_rows = transpose_rows_##level,                                                     \
      .list_line = list_line_##level,                                                               \
      .write_dense = write_dense_##level,                                                           \
+     .set = set_##level,                                                                           \
      .paint = paint_##level,                                                                       \
      .fill = fill_##level,                                                                         \
      .read_codes = read_codes_##level,                                                             \
@@ -522,6 +548,15 @@ AVX2 static inline __m256i or_line_avx2(__m256i any, const uint8_t *pixels)
     return _mm256_or_si256(
         any, _mm256_or_si256(low, _mm256_loadu_si256((const __m256i *)(pixels + 32))));
 }
+
+AVX2 static inline void set_line_avx2(uint8_t *line, uint8_t value)
+{
+    __m256i colour = _mm256_set1_epi8((char)value);
+    _mm256_storeu_si256((__m256i *)line, colour);
+    _mm256_storeu_si256((__m256i *)(line + 32), colour);
+}
+
+SET(avx2, AVX2)
 
 #define IS_ZERO_AVX2(any) _mm256_testz_si256(any, any)
 SKIP_CLEAR(avx2, AVX2, __m256i, _mm256_setzero_si256(), IS_ZERO_AVX2)
@@ -930,12 +965,12 @@ AVX2 static void fill_avx2(const uint32_t *runs, size_t n_runs, uint8_t value, u
     size_t left = 0;
     for (size_t i = 0; i < n_runs; i++)
         left += runs[i];
-    __m256i colours[2] = {_mm256_setzero_si256(), _mm256_set1_epi8((char)value)};
+    __m256i colours[2] = {_mm256_set1_epi8((char)value), _mm256_setzero_si256()};
     for (size_t i = 0; i < n_runs; i++) {
         size_t n = runs[i];
         left -= n;
         if (left < 32) {
-            memset(pixels, i & 1 ? value : 0, n);
+            memset(pixels, i & 1 ? 0 : value, n);
         } else {
             __m256i colour = colours[i & 1];
             for (size_t j = 0; j < n; j += 32)
@@ -1177,6 +1212,13 @@ CHANGES(avx512, AVX512)
 TRANSPOSE_ROWS(avx512, AVX512, 8)
 LIST_LINE(avx512, AVX512)
 
+AVX512 static inline void set_line_avx512(uint8_t *line, uint8_t value)
+{
+    _mm512_storeu_si512((void *)line, _mm512_set1_epi8((char)value));
+}
+
+SET(avx512, AVX512)
+
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
     _mm512_storeu_si512(pixels, _mm512_maskz_set1_epi8(word, (char)value));
@@ -1313,12 +1355,12 @@ AVX512 static void fill_avx512(const uint32_t *runs, size_t n_runs, uint8_t valu
     size_t left = 0;
     for (size_t i = 0; i < n_runs; i++)
         left += runs[i];
-    __m512i colours[2] = {_mm512_setzero_si512(), _mm512_set1_epi8((char)value)};
+    __m512i colours[2] = {_mm512_set1_epi8((char)value), _mm512_setzero_si512()};
     for (size_t i = 0; i < n_runs; i++) {
         size_t n = runs[i];
         left -= n;
         if (left < 64) {
-            memset(pixels, i & 1 ? value : 0, n);
+            memset(pixels, i & 1 ? 0 : value, n);
         } else {
             __m512i colour = colours[i & 1];
             for (size_t j = 0; j < n; j += 64)

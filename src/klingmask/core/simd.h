@@ -125,7 +125,10 @@ typedef struct {
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
                   bool streamed, uint8_t *pixels, ptrdiff_t stride);
 
-    /* Runs of background and foreground in turn, one after the other. */
+    /* As memset. */
+    void (*set)(uint8_t *pixels, uint8_t value, size_t n);
+
+    /* Runs of foreground and background in turn, one after the other. */
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
 
     /* Reads codes of up to three characters that are differences to the run two before, a
