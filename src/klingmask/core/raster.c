@@ -27,15 +27,13 @@ void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
     km_simd.set(pixels + km_pixels(mask) - after, 0, after);
 }
 
-/* The part of the image that there are bits for: the columns left to right - 1 of
- * the rows first to end - 1. Each row has `words` words of bits, of which the first
- * `skip` bits are left out. */
+/* The part of the image that there are bits for. Each row has `words` words of them, of which the
+ * first `skip` bits are left out. */
 typedef struct {
-    uint32_t left, right, skip;
-    uint64_t first, end;
+    km_box box;
+    uint32_t skip;
     size_t words;
     uint64_t *changes;
-    uint64_t top, bottom; /* the rows that have foreground */
 } km_window;
 
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
@@ -43,39 +41,31 @@ size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
     return height * km_words((uint64_t)width + KM_LINE);
 }
 
-static inline void change(km_window *window, uint64_t row, uint32_t column)
+static inline void change(const km_window *window, uint64_t row, uint32_t column)
 {
-    uint64_t bit = (uint64_t)column - window->left + window->skip;
-    window->changes[(row - window->first) * window->words + bit / KM_WORD] ^= UINT64_C(1)
+    uint64_t bit = (uint64_t)column - window->box.x + window->skip;
+    window->changes[(row - window->box.y) * window->words + bit / KM_WORD] ^= UINT64_C(1)
                                                                               << bit % KM_WORD;
 }
 
-/* Marks the pixels that differ from the one above. Every column starts from
- * background: one that the run above it enters begins with a change. */
-static void mark_changes(const km_mask *mask, km_window *window)
+/* Marks the pixels that differ from the one above, in a window with all foreground. Every column
+ * starts from background: one that the run above it enters begins with a change. */
+static void mark_changes(const km_mask *mask, const km_window *window)
 {
     uint32_t height = mask->height;
-    uint64_t top = height, bottom = 0;
+    uint64_t bottom = (uint64_t)window->box.y + window->box.height;
     km_pixel pixel = {0, 0};
+    memset(window->changes, 0, window->box.height * window->words * sizeof *window->changes);
     for (size_t i = 1; i < mask->n_runs; i += 2) {
         km_skip(&pixel, mask->runs[i - 1], height);
         uint64_t end = pixel.row + mask->runs[i];
         change(window, pixel.row, pixel.column);
-        if (end <= height) {
-            top = pixel.row < top ? pixel.row : top;
-            bottom = end > bottom ? end : bottom;
-        } else {
-            top = 0;
-            bottom = height;
-            for (; end > height; end -= height)
-                change(window, 0, ++pixel.column);
-        }
-        if (end < window->end)
+        for (; end > height; end -= height)
+            change(window, 0, ++pixel.column);
+        if (end < bottom)
             change(window, end, pixel.column);
         pixel.row = end;
     }
-    window->top = top;
-    window->bottom = bottom;
 }
 
 /* Background all over. */
@@ -101,41 +91,39 @@ bool km_is_narrow(const km_mask *mask)
 void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large, uint8_t *pixels,
                     ptrdiff_t stride, uint64_t *scratch)
 {
-    uint32_t height = mask->height, width = mask->width, left = 0;
+    uint32_t height = mask->height, width = mask->width;
     if (height == 0 || width == 0)
         return;
+    km_box box = km_bounds(mask);
     bool lines = stride % KM_LINE == 0, streamed = large && lines && !cleared;
-    bool narrow = cleared || (!streamed && km_is_narrow(mask));
+    bool narrow = cleared || (!streamed && box.width <= width / 2);
     if (narrow && !cleared)
         clear(pixels, stride, height, width);
-    if (narrow && mask->n_runs < 2)
+    if (narrow && box.width == 0)
         return;
-    km_window window = {.right = width, .end = height, .changes = scratch};
     /* Vectors are stored fastest where they do not cross cache lines. Where all
      * rows start alike, words of bits start where lines do. */
-    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_LINE) : 0;
-    if (narrow)
-        km_columns(mask, &left, &window.right);
-    uint32_t in_line = (left + past) % KM_LINE;
-    if (narrow && in_line <= left)
-        window.left = left - in_line;
-    else
-        window.skip = past;
-    uint32_t columns = window.right - window.left;
-    window.words = km_words((uint64_t)columns + window.skip);
-    memset(scratch, 0, height * window.words * sizeof *scratch);
-    mark_changes(mask, &window);
-    if (streamed) { /* rows of background are painted, too */
-        window.top = 0;
-        window.bottom = height;
-    } else if (!narrow) {
-        clear(pixels, stride, (uint32_t)window.top, width);
-        clear(pixels + (ptrdiff_t)window.bottom * stride, stride, height - (uint32_t)window.bottom,
-              width);
+    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_LINE) : 0, skip = past;
+    uint32_t left = 0, right = narrow ? box.x + box.width : width;
+    if (narrow && (box.x + past) % KM_LINE <= box.x) {
+        left = box.x - (box.x + past) % KM_LINE;
+        skip = 0;
     }
-    km_simd.paint(scratch + window.top * window.words, (size_t)(window.bottom - window.top),
-                  columns, window.skip, value, streamed,
-                  pixels + (ptrdiff_t)window.top * stride + window.left, stride);
+    if (streamed) { /* rows of background are painted, too */
+        box.y = 0;
+        box.height = height;
+    } else if (!narrow) {
+        uint32_t bottom = box.y + box.height;
+        clear(pixels, stride, box.y, width);
+        clear(pixels + (ptrdiff_t)bottom * stride, stride, height - bottom, width);
+    }
+    km_window window = {{left, box.y, right - left, box.height},
+                        skip,
+                        km_words((uint64_t)right - left + skip),
+                        scratch};
+    mark_changes(mask, &window);
+    km_simd.paint(scratch, box.height, right - left, skip, value, streamed,
+                  pixels + (ptrdiff_t)box.y * stride + left, stride);
 }
 
 void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
@@ -143,9 +131,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
     size_t words = km_words(box.width);
     if (box.width == 0)
         return;
-    km_window window = {
-        box.x, box.x + box.width, 0, box.y, (uint64_t)box.y + box.height, words, bits, 0, 0};
-    memset(bits, 0, box.height * words * sizeof *bits);
+    km_window window = {box, 0, words, bits};
     mark_changes(mask, &window);
     for (size_t i = words; i < box.height * words; i++)
         bits[i] ^= bits[i - words];
