@@ -96,7 +96,7 @@ def smooth_50() -> list[Array]:
 
 def smooth_uhd() -> list[Array]:
     """One large wavy shape, 2160 x 3840, 30 % set."""
-    return [_smooth(UHD, 0.3, seed) for seed in range(3)]
+    return [_smooth(UHD, 0.3, seed) for seed in range(4)]
 
 
 def noisy() -> list[Array]:

@@ -212,7 +212,7 @@ _FACES = {
     "rlemasklib": ("rlemasklib", Rlemasklib),
     "supervision": ("supervision", Supervision),
     "supervision CompactMask": ("supervision", CompactSupervision),
-    "OpenCV": ("cv2", OpenCV),
+    "OpenCV by hand": ("cv2", OpenCV),
 }
 
 
