@@ -213,11 +213,11 @@ static void check_transforms(const sample *s)
                 grid[(size_t)c * height + r] = pixel_of(s, from_x, from_y);
             }
         uint32_t *scratch = room(s->mask.n_runs, sizeof *scratch);
-        size_t capacity = kind == 1   ? s->mask.n_runs + 1
-                          : kind == 3 ? km_resize_capacity(&s->mask, height, width, scratch)
-                          : kind == 2 ? km_flip_capacity(&s->mask)
-                                      : km_shift_capacity(&s->mask, x, y, height, width);
-        uint32_t *runs = room(capacity, sizeof *runs);
+        uint64_t capacity = kind == 1   ? s->mask.n_runs + 1
+                            : kind == 3 ? km_resize_capacity(&s->mask, height, width, scratch)
+                            : kind == 2 ? km_flip_capacity(&s->mask)
+                                        : km_shift_capacity(&s->mask, x, y, height, width);
+        uint32_t *runs = room((size_t)capacity, sizeof *runs);
         size_t n = kind == 0   ? km_shift(&s->mask, x, y, height, width, runs)
                    : kind == 1 ? km_turn(&s->mask, runs)
                    : kind == 2 ? km_flip_rows(&s->mask, runs, scratch)
@@ -395,7 +395,7 @@ static void check_measures(const sample *s)
     }
     CHECK(!km_contains(&s->mask, width, 0) && !km_contains(&s->mask, 0, height));
 
-    uint32_t *runs = room(km_box_capacity(box, height), sizeof *runs);
+    uint32_t *runs = room((size_t)km_box_capacity(box, height), sizeof *runs);
     size_t n = area ? km_box_runs(box, height, width, runs) : 0;
     if (area) {
         km_mask full = {runs, n, height, width};
@@ -634,8 +634,30 @@ static void check_huge(void)
     }
 }
 
+/* Images of two parts, which meet where what is looked at at once ends, or next to it, in either
+ * memory order. */
+static void check_ends(void)
+{
+    size_t ends[] = {1024, 16384, 32768, 65536, 81920, 131072}, height = 1024, width = 150,
+           n = height * width;
+    for (unsigned i = 0; i < 6 * 3 * 2 * 2; i++) {
+        size_t end = ends[i / 12] + i / 4 % 3 - 1;
+        bool rows = i & 1, after = i & 2;
+        sample s = {{NULL, 0, (uint32_t)height, (uint32_t)width},
+                    room(n + 1, sizeof(uint32_t)),
+                    room(n, 1)};
+        for (size_t j = 0; j < n; j++)
+            s.pixels[j] = ((rows ? j % height * width + j / height : j) < end) != after;
+        s.mask.n_runs = reference_runs(s.pixels, n, s.runs);
+        s.mask.runs = s.runs;
+        check_raster(&s);
+        discard(&s);
+    }
+}
+
 static void check_everything(void)
 {
+    check_ends();
     check_faults();
     check_huge();
     uint32_t edges[] = {0, 1, 2, 7, 8, 9, 63, 64, 65};
@@ -675,8 +697,8 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
-        if (i % 10 == 0) { /* more than FEW_COLUMNS of transform.c */
-            a = random_sample(1 + below(4), 4090 + below(50));
+        if (i % 10 == 0) {
+            a = random_sample(1 + below(4), KM_FEW_COLUMNS - 5 + below(50));
             check_transforms(&a);
             discard(&a);
         }

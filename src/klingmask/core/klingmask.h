@@ -176,6 +176,10 @@ size_t km_complement(const km_mask *mask, uint32_t *runs);
 uint64_t km_box_capacity(km_box box, uint32_t height);
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 
+/* Room for the pieces of masks of fewer columns is not counted, which would take as long as
+ * writing them: each column may cut a run. */
+enum { KM_FEW_COLUMNS = 4096 };
+
 /* What a frame of height x width shows of the mask if its top left corner is at
  * (x, y) of the mask's image, which is background all around. */
 uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,

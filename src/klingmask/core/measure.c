@@ -60,7 +60,7 @@ void km_centroid(const km_mask *mask, double *x, double *y)
     km_piece piece;
     double area = (double)km_area(mask), sum_x = 0, sum_y = 0;
     while (km_walk_on(&walk, &piece)) {
-        double columns = km_walk_over(&walk, &piece);
+        double columns = km_walk_whole_columns(&walk, &piece);
         double pixels = columns * (piece.end - piece.first);
         sum_x += pixels * (piece.column + 0.5 * columns);
         sum_y += pixels * (0.5 * piece.first + 0.5 * piece.end);

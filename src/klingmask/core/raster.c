@@ -19,12 +19,15 @@
 
 void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
 {
-    size_t n = mask->n_runs, before = mask->runs[0], after = n > 2 && n % 2 ? mask->runs[n - 1] : 0;
+    size_t n = mask->n_runs, before = mask->runs[0], after = 0;
     if (km_pixels(mask) == 0) /* `pixels` may be NULL */
         return;
-    km_simd.set(pixels, 0, before);
-    km_simd.fill(mask->runs + 1, n - 1 - (after > 0), value, pixels + before);
-    km_simd.set(pixels + km_pixels(mask) - after, 0, after);
+    if (n > 2 && n % 2)
+        after = mask->runs[--n];
+    /* Most of the background is before the first run of foreground and after the last. */
+    km_simd.clear(pixels, before);
+    km_simd.fill(mask->runs + 1, n - 1, value, pixels + before);
+    km_simd.clear(pixels + km_pixels(mask) - after, after);
 }
 
 /* The part of the image that there are bits for. Each row has `words` words of them, of which the
@@ -72,7 +75,7 @@ static void mark_changes(const km_mask *mask, const km_window *window)
 static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width)
 {
     if (stride == (ptrdiff_t)width) {
-        km_simd.set(pixels, 0, (size_t)height * width);
+        km_simd.clear(pixels, (size_t)height * width);
         return;
     }
     for (uint32_t y = 0; y < height; y++)
@@ -140,11 +143,10 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = 1024, /* words of bits that a line is looked at by */
-    QUARTERS = 4, /* that a block is read in at once */
+    BLOCK = 2 * KM_PLACES * KM_FAR / KM_WORD, /* words of bits that a line is looked at by */
     LISTED = 256, /* words with changes that are listed before they become runs */
-    CHANGES_WORDS = sizeof(km_changes) / sizeof(uint64_t),
-    TILE_WORDS = sizeof(km_tile) / sizeof(uint64_t)
+    CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
+    TILE_WORDS = (sizeof(km_tile) + 7) / 8
 };
 
 /* What is between the two steps of encoding, at the start of the caller's scratch: how many words
@@ -153,7 +155,7 @@ typedef struct {
     uint64_t n, dense;
 } km_found;
 
-enum { FOUND_WORDS = sizeof(km_found) / sizeof(uint64_t) };
+enum { FOUND_WORDS = (sizeof(km_found) + 7) / 8 };
 
 /* After that, for rows: the bits of those that are looked at, behind those of the row above; the
  * first tile of each 64 columns, or NULL; and the tiles. */
@@ -206,7 +208,7 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     km_tally tally = {0, 0};
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
-    bool blank = true; /* the end of the last block: then what follows probably is, too */
+    bool blank = true; /* the end of the last block, if any: then what follows probably is, too */
     bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
         if (blank)
@@ -215,7 +217,8 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t words = km_words(some);
         if (words == 0)
             break;
-        size_t rows = some == BLOCK * KM_WORD ? QUARTERS : 1; /* of whole words */
+        /* A line is read in several places if it can be cut into rows of whole words. */
+        size_t rows = some == BLOCK * KM_WORD ? KM_PLACES : 1;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
@@ -224,8 +227,8 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t found = km_simd.list_line(bits, words, (uint32_t)first, listed + n_listed, &tally);
         n_listed += found;
         bits[-1] = *last;
-        size_t quarter = first + some / QUARTERS * (QUARTERS - 1);
-        blank = *last == 0 && (found == 0 || listed[n_listed - 1].first < quarter);
+        size_t last_quarter = first + some / 4 * 3;
+        blank = *last == 0 && (found == 0 || listed[n_listed - 1].first < last_quarter);
     }
     *(km_found *)scratch = (km_found){n_listed, km_is_dense(tally)};
     return tally.changes + 1;

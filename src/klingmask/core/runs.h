@@ -133,7 +133,7 @@ static inline bool km_walk_on(km_walk *walk, km_piece *piece)
 
 /* How many columns the piece stands for: a few bytes can claim a run over millions of them, so
  * those that it fills from top to bottom are taken as one, and the walk goes on behind them. */
-static inline uint32_t km_walk_over(km_walk *walk, const km_piece *piece)
+static inline uint32_t km_walk_whole_columns(km_walk *walk, const km_piece *piece)
 {
     uint32_t height = walk->mask->height;
     if (piece->first > 0 || piece->end < height)

@@ -56,12 +56,11 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     return word | pack8(pixels + n - 8) << (n - 8);
 }
 
-/* Images are read once, from memory that may be far. It gives more when it is asked in PLACES
- * that are FAR bytes from each other or more, each of them read on from there; and takes more when
- * it is written to so, up to a CHUNK of bytes in turn. Where it is read in one place, what will be
- * looked at in AHEAD bytes is asked for now: processors do so of their own accord, but not over
- * the end of a page. */
-enum { PLACES = 4, FAR = 8192, CHUNK = 512, AHEAD = 4096 };
+/* Images are read once, from memory that may be far. Four streams of reads, each of which goes on
+ * from where it is, get more of it than one; and so do four streams of writes that take turns, up
+ * to a CHUNK of bytes each time. Where there is one stream, what will be looked at in AHEAD bytes
+ * is asked for now: processors do so of their own accord, but not over the end of a page. */
+enum { CHUNK = 512, AHEAD = 4096 };
 #if defined(__GNUC__)
 #define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
 #else
@@ -85,19 +84,19 @@ enum { PLACES = 4, FAR = 8192, CHUNK = 512, AHEAD = 4096 };
                                          size_t columns, uint64_t *bits)                           \
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD, words = full + (rest > 0);      \
-        size_t part = rows / PLACES * columns < FAR ? 0 : rows / PLACES;                           \
+        size_t part = rows / KM_PLACES * columns < KM_FAR ? 0 : rows / KM_PLACES;                  \
         for (size_t y = 0; y < part; y++) {                                                        \
             const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
             ptrdiff_t apart = (ptrdiff_t)part * stride;                                            \
             for (size_t i = 0; i < full; i++)                                                      \
-                for (size_t j = 0; j < PLACES; j++)                                                \
+                for (size_t j = 0; j < KM_PLACES; j++)                                             \
                     bits[(y + j * part) * words + i] =                                             \
                         pack_##level(row + (ptrdiff_t)j * apart + i * KM_WORD, KM_WORD);           \
-            for (size_t j = 0; rest > 0 && j < PLACES; j++)                                        \
+            for (size_t j = 0; rest > 0 && j < KM_PLACES; j++)                                     \
                 bits[(y + j * part) * words + full] =                                              \
                     pack_##level(row + (ptrdiff_t)j * apart + full * KM_WORD, rest);               \
         }                                                                                          \
-        for (size_t y = part * PLACES; y < rows; y++)                                              \
+        for (size_t y = part * KM_PLACES; y < rows; y++)                                           \
             pack_row_##level(pixels + (ptrdiff_t)y * stride, columns, bits + y * words);           \
     }
 
@@ -109,6 +108,7 @@ enum { PLACES = 4, FAR = 8192, CHUNK = 512, AHEAD = 4096 };
     {                                                                                              \
         uint64_t above = bits[-(ptrdiff_t)words];                                                  \
         size_t n = 0;                                                                              \
+        /* Not all at once: compilers know string instructions for that, which start slowly. */    \
         for (unsigned i = 0; rows < KM_WORD && i < KM_WORD; i += 8)                                \
             memset(places + i, 0, 8 * sizeof *places);                                             \
         for (size_t first = 0; first < rows; first += 16, places++) {                              \
@@ -211,9 +211,9 @@ static inline unsigned count_ones_scalar(uint64_t word)
     return km_count_ones(word);
 }
 
-static void set_scalar(uint8_t *pixels, uint8_t value, size_t n)
+static void clear_scalar(uint8_t *pixels, size_t n)
 {
-    memset(pixels, value, n);
+    memset(pixels, 0, n);
 }
 
 static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t end,
@@ -224,25 +224,19 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
     return runs;
 }
 
-/* Over any or_line, which gathers a line of 64 pixels. Of stretches, PLACES are looked at at once
- * while there are so many; shorter ones then tell where the pixels begin that are not 0. */
+/* What is cleared, or looked at, at once: short stretches one by one, long ones KM_PLACES at a
+ * time. */
+enum { SHORT = 16 * KM_LINE, LONG = 2 * KM_FAR, ALL = KM_PLACES * LONG };
+
+/* Over any or_line, which gathers a line of 64 pixels. Long stretches are read to their ends before
+ * they are judged, and the short ones of one that is not clear again: that is worth it after as
+ * many clear pixels as may be read twice. */
 #define SKIP_CLEAR(level, target, line_type, zero, is_zero)                                        \
-    target static size_t skip_clear_##level(const uint8_t *pixels, size_t n)                       \
+    target static inline size_t skip_short_##level(const uint8_t *pixels, size_t i, size_t n)      \
     {                                                                                              \
-        size_t i = 0;                                                                              \
-        for (bool clear = true; clear && i + PLACES * LONG_STRETCH <= n;) {                        \
-            line_type any[PLACES] = {zero}; /* all of them */                                      \
-            for (size_t j = 0; j < LONG_STRETCH; j += KM_LINE)                                     \
-                for (size_t k = 0; k < PLACES; k++)                                                \
-                    any[k] = or_line_##level(any[k], pixels + i + k * LONG_STRETCH + j);           \
-            for (size_t k = 0; clear && k < PLACES; k++) {                                         \
-                clear = is_zero(any[k]);                                                           \
-                i += clear ? LONG_STRETCH : 0;                                                     \
-            }                                                                                      \
-        }                                                                                          \
-        for (; i + STRETCH <= n; i += STRETCH) {                                                   \
+        for (; i + SHORT <= n; i += SHORT) {                                                       \
             line_type any = zero;                                                                  \
-            for (size_t j = i; j < i + STRETCH; j += KM_LINE) {                                    \
+            for (size_t j = i; j < i + SHORT; j += KM_LINE) {                                      \
                 PREFETCH(pixels + j);                                                              \
                 any = or_line_##level(any, pixels + j);                                            \
             }                                                                                      \
@@ -250,27 +244,42 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
                 break;                                                                             \
         }                                                                                          \
         return i;                                                                                  \
+    }                                                                                              \
+                                                                                                   \
+    target static size_t skip_clear_##level(const uint8_t *pixels, size_t n)                       \
+    {                                                                                              \
+        size_t first = n < ALL ? n : ALL, i = skip_short_##level(pixels, 0, first);                \
+        if (i < first)                                                                             \
+            return i;                                                                              \
+        for (bool clear = true; clear && i + ALL <= n;) {                                          \
+            line_type any[KM_PLACES] = {zero}; /* all of them */                                   \
+            for (size_t j = i; j < i + LONG; j += KM_LINE)                                         \
+                for (size_t k = 0; k < KM_PLACES; k++)                                             \
+                    any[k] = or_line_##level(any[k], pixels + k * LONG + j);                       \
+            for (size_t k = 0; clear && k < KM_PLACES; k++) {                                      \
+                clear = is_zero(any[k]);                                                           \
+                i += clear ? LONG : 0;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        return skip_short_##level(pixels, i, n);                                                   \
     }
 
-enum { STRETCH = 16 * KM_LINE, LONG_STRETCH = 2 * FAR }; /* of them, no line is judged alone */
-
-/* Over any set_line, which sets a line of the caches. */
-#define SET(level, target)                                                                         \
-    target static void set_##level(uint8_t *pixels, uint8_t value, size_t n)                       \
+/* Over any clear_line, which clears a line of the caches. */
+#define CLEAR(level, target)                                                                       \
+    target static void clear_##level(uint8_t *pixels, size_t n)                                    \
     {                                                                                              \
-        enum { ALL = PLACES * LONG_STRETCH };                                                      \
         size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE);                                         \
         if (n < ALL + KM_LINE) {                                                                   \
-            memset(pixels, value, n);                                                              \
+            memset(pixels, 0, n);                                                                  \
             return;                                                                                \
         }                                                                                          \
-        memset(pixels, value, i);                                                                  \
+        memset(pixels, 0, i);                                                                      \
         for (; n - i >= ALL; i += ALL)                                                             \
-            for (size_t j = i; j < i + LONG_STRETCH; j += CHUNK)                                   \
-                for (size_t k = j; k < j + ALL; k += LONG_STRETCH)                                 \
+            for (size_t j = i; j < i + LONG; j += CHUNK)                                           \
+                for (size_t k = j; k < j + ALL; k += LONG)                                         \
                     for (size_t line = k; line < k + CHUNK; line += KM_LINE)                       \
-                        set_line_##level(pixels + line, value);                                    \
-        memset(pixels + i, value, n - i);                                                          \
+                        clear_line_##level(pixels + line);                                         \
+        memset(pixels + i, 0, n - i);                                                              \
     }
 
 static inline uint64_t or_line_scalar(uint64_t any, const uint8_t *pixels)
@@ -494,7 +503,7 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
      .transpose_rows = transpose_rows_##level,                                                     \
      .list_line = list_line_##level,                                                               \
      .write_dense = write_dense_##level,                                                           \
-     .set = set_##level,                                                                           \
+     .clear = clear_##level,                                                                       \
      .paint = paint_##level,                                                                       \
      .fill = fill_##level,                                                                         \
      .read_codes = read_codes_##level,                                                             \
@@ -549,14 +558,13 @@ AVX2 static inline __m256i or_line_avx2(__m256i any, const uint8_t *pixels)
         any, _mm256_or_si256(low, _mm256_loadu_si256((const __m256i *)(pixels + 32))));
 }
 
-AVX2 static inline void set_line_avx2(uint8_t *line, uint8_t value)
+AVX2 static inline void clear_line_avx2(uint8_t *line)
 {
-    __m256i colour = _mm256_set1_epi8((char)value);
-    _mm256_storeu_si256((__m256i *)line, colour);
-    _mm256_storeu_si256((__m256i *)(line + 32), colour);
+    _mm256_storeu_si256((__m256i *)line, _mm256_setzero_si256());
+    _mm256_storeu_si256((__m256i *)(line + 32), _mm256_setzero_si256());
 }
 
-SET(avx2, AVX2)
+CLEAR(avx2, AVX2)
 
 #define IS_ZERO_AVX2(any) _mm256_testz_si256(any, any)
 SKIP_CLEAR(avx2, AVX2, __m256i, _mm256_setzero_si256(), IS_ZERO_AVX2)
@@ -1212,12 +1220,12 @@ CHANGES(avx512, AVX512)
 TRANSPOSE_ROWS(avx512, AVX512, 8)
 LIST_LINE(avx512, AVX512)
 
-AVX512 static inline void set_line_avx512(uint8_t *line, uint8_t value)
+AVX512 static inline void clear_line_avx512(uint8_t *line)
 {
-    _mm512_storeu_si512((void *)line, _mm512_set1_epi8((char)value));
+    _mm512_storeu_si512((void *)line, _mm512_setzero_si512());
 }
 
-SET(avx512, AVX512)
+CLEAR(avx512, AVX512)
 
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {

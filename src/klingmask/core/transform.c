@@ -10,12 +10,14 @@ typedef struct {
     km_writer writer;
     uint32_t height;  /* of the columns */
     uint64_t written; /* pixels so far */
+    bool counting;
     uint64_t n_pieces;
 } km_output;
 
 static km_output output_start(uint32_t *runs, uint32_t height)
 {
-    return (km_output){runs ? km_writer_start(runs) : (km_writer){NULL, 0}, height, 0, 0};
+    km_writer writer = runs ? km_writer_start(runs) : (km_writer){NULL, 0};
+    return (km_output){writer, height, 0, runs == NULL, 0};
 }
 
 static void append(km_output *output, uint64_t first, uint64_t end)
@@ -34,7 +36,7 @@ static void append_columns(km_output *output, uint64_t left, uint64_t right, uin
         return;
     bool whole = end - first == height;
     output->n_pieces += whole ? 1 : right - left;
-    if (output->writer.runs == NULL)
+    if (output->counting)
         return;
     if (whole)
         append(output, left * height, right * height);
@@ -48,11 +50,10 @@ static size_t output_end(km_output *output, uint32_t width)
     return output->writer.n;
 }
 
-/* For each piece a run of either colour; and what is behind them; and one more, as
- * km_writer_start wants it. */
+/* For each piece a run of either colour, and what is behind them. */
 static uint64_t room_for(uint64_t n_pieces)
 {
-    return 2 * n_pieces + 2;
+    return 2 * n_pieces + 1;
 }
 
 static uint64_t clamp(int64_t at, uint32_t end)
@@ -84,7 +85,8 @@ static void shift(const km_mask *mask, int64_t x, int64_t y, uint32_t width, km_
     km_walk walk = km_walk_start(mask);
     km_piece piece;
     while (km_walk_on(&walk, &piece)) {
-        int64_t left = (int64_t)piece.column - x, right = left + km_walk_over(&walk, &piece);
+        int64_t left = (int64_t)piece.column - x;
+        int64_t right = left + km_walk_whole_columns(&walk, &piece);
         if (left >= (int64_t)width)
             break;
         append_columns(output, clamp(left, width), clamp(right, width),
@@ -93,13 +95,10 @@ static void shift(const km_mask *mask, int64_t x, int64_t y, uint32_t width, km_
     }
 }
 
-/* Counting takes as long as shifting; without it, each column may cut a run. */
-enum { FEW_COLUMNS = 4096 };
-
 uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
                            uint32_t width)
 {
-    if (mask->width < FEW_COLUMNS)
+    if (mask->width < KM_FEW_COLUMNS)
         return room_for(mask->n_runs / 2 + (uint64_t)mask->width);
     km_output output = output_start(NULL, height);
     shift(mask, x, y, width, &output);
@@ -142,7 +141,7 @@ size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
         if (!more)
             return output_end(&output, mask->width);
         column = piece.column;
-        uint32_t columns = km_walk_over(&walk, &piece);
+        uint32_t columns = km_walk_whole_columns(&walk, &piece);
         if (columns > 1) {
             append_columns(&output, column, (uint64_t)column + columns, 0, height);
             continue;
@@ -170,7 +169,7 @@ static void resize(const km_mask *mask, uint32_t width, km_output *output, uint3
         uint64_t x = first_showing(column, mask->width, width), end;
         size_t n = 0;
         do {
-            uint64_t right = (uint64_t)column + km_walk_over(&walk, &piece);
+            uint64_t right = (uint64_t)column + km_walk_whole_columns(&walk, &piece);
             uint64_t top = first_showing(piece.first, mask->height, output->height);
             uint64_t bottom = first_showing(piece.end, mask->height, output->height);
             end = first_showing(right, mask->width, width);
@@ -180,7 +179,7 @@ static void resize(const km_mask *mask, uint32_t width, km_output *output, uint3
             more = km_walk_on(&walk, &piece);
         } while (more && piece.column == column);
         /* One piece is the same for all places; what is counted need not be in order. */
-        uint64_t at_once = n == 1 || output->writer.runs == NULL ? end - x : 1;
+        uint64_t at_once = n == 1 || output->counting ? end - x : 1;
         for (; n > 0 && x < end; x += at_once)
             for (size_t i = 0; i < n; i++)
                 append_columns(output, x, x + at_once, scratch[2 * i], scratch[2 * i + 1]);
