@@ -37,8 +37,8 @@ ROOT = Path(__file__).parents[1]
 FLOOR = "floor"
 YARDSTICKS = "SHA-256", "memset"  # of what a second thread can give on a machine
 
-Corpus = dict[str, list[float]]
-"""library -> seconds a mask, visit by visit."""
+Corpus = dict[str, dict[int, float]]
+"""library -> visit -> seconds a mask."""
 
 Times = dict[str, dict[str, Corpus]]
 """operation -> corpus -> what was measured on it."""
@@ -50,20 +50,21 @@ def read(path: Path) -> Times:
     for bench in json.loads(path.read_text())["benchmarks"]:
         info = bench["extra_info"]
         corpus = times.setdefault(info["operation"], {}).setdefault(info["corpus"], {})
-        corpus.setdefault(info["peer"], []).append(bench["stats"]["median"] / info["masks"])
+        seconds = bench["stats"]["median"] / info["masks"]
+        corpus.setdefault(info["peer"], {})[info["visit"]] = seconds
     return times
 
 
 def fastest_peer(corpus: Corpus) -> str:
-    """The peer to beat."""
+    """The peer to beat, in all visits together."""
     peers = (name for name in corpus if name not in (OURS, FLOOR))
-    return min(peers, key=lambda name: statistics.median(corpus[name]))
+    return min(peers, key=lambda name: statistics.median(corpus[name].values()))
 
 
 def ahead(corpus: Corpus, other: str) -> float:
     """How much faster we are than another library, or than the floor."""
-    pairs = zip(corpus[other], corpus[OURS], strict=True)
-    return statistics.median(theirs / ours for theirs, ours in pairs)
+    ours, theirs = corpus[OURS], corpus[other]
+    return statistics.median(theirs[visit] / ours[visit] for visit in ours)
 
 
 def summary(times: Times) -> list[dict[str, Any]]:
@@ -96,7 +97,7 @@ def print_details(times: Times) -> None:
         print(f"\n{operation}: microseconds a mask")
         print("".join(f"{name:>23}" for name in ("corpus", *names, "fastest peer / us")))
         for name, corpus in by_corpus.items():
-            middle = {peer: statistics.median(seconds) for peer, seconds in corpus.items()}
+            middle = {peer: statistics.median(by.values()) for peer, by in corpus.items()}
             cells = [f"{middle[peer] * 1e6:.3f}" if peer in middle else "-" for peer in names]
             ratio = f"{ahead(corpus, fastest_peer(corpus)):.2f}"
             print("".join(f"{cell:>23}" for cell in (name, *cells, ratio)))

@@ -244,5 +244,7 @@ def test_speed(benchmark: Any, operation: str, corpus: str, visit: int, peer: st
         call = _call(peer, work)
         assert visit > 0 or work.same(work.plain(_result(peer, work)), expected)
     benchmark.group = f"{operation} | {corpus}"
-    benchmark.extra_info.update(operation=operation, corpus=corpus, peer=peer, masks=work.masks)
+    benchmark.extra_info.update(
+        operation=operation, corpus=corpus, visit=visit, peer=peer, masks=work.masks
+    )
     benchmark(call)

@@ -313,7 +313,8 @@ def set_max_pixels(limit):
     pixels (decode, to_numpy, to_png, render_layer) refuses a mask of more than
     `limit` pixels; what works on runs, or writes into the caller's `out`,
     does not need to. A box, or a mask that is moved, flipped or resized, may
-    have many runs where there were few: up to 2**28, or `limit` if that is more.
+    have many runs where there were few: up to about 2**28 (1 GiB), or `limit`
+    if that is more.
 
     Parameters
     ----------
@@ -346,10 +347,10 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
     return 0
 
 
-cdef _Memory _new_runs(uint64_t n):
-    """Room for the runs of a result, which has as many pixels, or nearly."""
+cdef _Memory _new_runs(uint64_t n, uint64_t had):
+    """Room for the runs of a result, which has as many pixels, or nearly; `had` were given."""
     cdef uint64_t limit = max(_max_pixels, DEFAULT_MAX_PIXELS)
-    if n > limit:
+    if n > limit and n > 2 * had:
         raise RLEError(
             f"the result would have up to {n} runs, over the limit of {limit}; if you trust where "
             "they come from, raise the limit with klingmask.set_max_pixels()"
@@ -868,7 +869,7 @@ cdef object _decode_all(object rles, object order, object dtype, object value, o
 
 cdef int _check_value(object value, cnp.ndarray out) except -1:
     if not 0 <= value <= (1 if cnp.PyArray_TYPE(out) == cnp.NPY_BOOL else 255):
-        raise RLEError(f"value {value} does not fit {out.dtype}")
+        raise RLEError(f"value {_told(value)} does not fit {out.dtype}")
     return value
 
 
@@ -1046,7 +1047,7 @@ cdef Mask _shifted(Mask mask, object x, object y, object height, object width):
     _read_size((height, width), &high, &wide)
     with nogil:
         capacity = km_shift_capacity(&mask.c, left, top, high, wide)
-    cdef _Memory memory = _new_runs(capacity)
+    cdef _Memory memory = _new_runs(capacity, mask.c.n_runs)
     with nogil:
         n = km_shift(&mask.c, left, top, high, wide, memory.runs())
     return _own(memory, n, high, wide)
@@ -1196,7 +1197,8 @@ cdef class Mask:
         Raises
         ------
         RLEError
-            If the size, or the box's width or height, is negative.
+            If the size, or the box's width or height, is negative, or the mask would have
+            more runs than `set_max_pixels` allows.
         TypeError
             If anything is not an integer.
         """
@@ -1208,11 +1210,12 @@ cdef class Mask:
             raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
         x, y, w, h = (_integer(value, "each of bbox (x, y, w, h)") for value in bbox)
         if w < 0 or h < 0:
-            raise RLEError(f"bbox must not have a negative width or height, got {bbox!r}")
+            told = tuple(map(_told, (x, y, w, h)))
+            raise RLEError(f"bbox must not have a negative width or height, got {told}")
         left, right = min(max(x, 0), width), min(max(x + w, 0), width)
         top, bottom = min(max(y, 0), height), min(max(y + h, 0), height)
         box.x, box.y, box.width, box.height = left, top, right - left, bottom - top
-        cdef _Memory memory = _new_runs(km_box_capacity(box, height))
+        cdef _Memory memory = _new_runs(km_box_capacity(box, height), 0)
         with nogil:
             n = km_box_runs(box, height, width, memory.runs())
         return _own(memory, n, height, width)
@@ -1399,6 +1402,12 @@ cdef class Mask:
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        RLEError
+            If a size is negative or has 2**32 pixels or more, or the mask would have more runs
+            than `set_max_pixels` allows.
         """
         cdef uint32_t high, wide
         cdef size_t n
@@ -1407,7 +1416,7 @@ cdef class Mask:
         cdef _Memory scratch = _new_memory(self.c.n_runs, sizeof(uint32_t))
         with nogil:
             capacity = km_resize_capacity(&self.c, high, wide, scratch.runs())
-        cdef _Memory memory = _new_runs(capacity)
+        cdef _Memory memory = _new_runs(capacity, self.c.n_runs)
         with nogil:
             n = km_resize(&self.c, high, wide, memory.runs(), scratch.runs())
         return _own(memory, n, high, wide)
@@ -1424,6 +1433,12 @@ cdef class Mask:
         -------
         Mask
             Of the size (h, w).
+
+        Raises
+        ------
+        RLEError
+            If `bbox` is not such a box, or the mask would have more runs than
+            `set_max_pixels` allows.
         """
         if len(bbox) != 4:
             raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
@@ -1440,10 +1455,16 @@ cdef class Mask:
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        RLEError
+            If a number is negative, or the mask would have more runs than
+            `set_max_pixels` allows.
         """
         sides = [_integer(side, "each side") for side in (top, bottom, left, right)]
         if min(sides) < 0:
-            raise RLEError(f"pad must not be negative, got {tuple(sides)}; crop() takes away")
+            raise RLEError(f"pad must not be negative, got {tuple(map(_told, sides))}; crop() takes away")
         top, bottom, left, right = sides
         return _shifted(
             self, -left, -top, self.c.height + top + bottom, self.c.width + left + right
@@ -1460,6 +1481,11 @@ cdef class Mask:
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        RLEError
+            If the mask would have more runs than `set_max_pixels` allows.
         """
         dx, dy = _integer(dx, "dx"), _integer(dy, "dy")
         return _shifted(self, -dx, -dy, self.c.height, self.c.width)
@@ -1475,13 +1501,18 @@ cdef class Mask:
         Returns
         -------
         Mask
+
+        Raises
+        ------
+        RLEError
+            If the mask would have more runs than `set_max_pixels` allows.
         """
         if axis not in (0, 1):
             raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {axis!r}")
         cdef uint64_t capacity
         with nogil:
             capacity = km_flip_capacity(&self.c)
-        cdef _Memory memory = _new_runs(capacity)
+        cdef _Memory memory = _new_runs(capacity, self.c.n_runs)
         cdef _Memory scratch = _new_memory(self.c.n_runs, sizeof(uint32_t))
         cdef Mask flipped
         cdef size_t n

@@ -135,7 +135,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
 
 /* Encoding takes two steps, so that the caller can allocate exactly: scan
  * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns
- * the number of runs; runs writes that many. */
+ * the number of runs; runs writes that many. In between, the scratch stays where it is. */
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
 void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
