@@ -295,7 +295,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(rows) + 1.2), layout="constrained")
     for y, row in enumerate(reversed(rows)):
         ratios = list(row["ratios"].values())
-        axes.barh(y, row["mean"], color="#74c052", height=0.6)
+        axes.barh(y, row["mean"] - 1, left=1, color="#74c052", height=0.6)
         axes.plot(ratios, [y] * len(ratios), ".", color="#20402a", markersize=5)
     names = [f"{row['operation']}   {_speed(row['mean'])}" for row in reversed(rows)]
     axes.axvline(1, color="#404040", linewidth=1)
