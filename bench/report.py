@@ -167,10 +167,14 @@ def threads_option() -> dict[str, float]:
     return ratios
 
 
+def _many() -> list[Any]:
+    return corpora.rles("smooth-30") * 16
+
+
 def kept_ahead() -> float:
     """How much faster we are than the fastest peer if each of 128 decoded masks is kept."""
     libraries, _ = installed()
-    rles = corpora.rles("smooth-30") * 16
+    rles = _many()
 
     def keep(name: str) -> Callable[[], object]:
         return lambda: [libraries[name].decode_c(rle) for rle in rles]
@@ -181,7 +185,7 @@ def kept_ahead() -> float:
 
 def keeping() -> dict[str, float]:
     """The speed of decoding 128 masks and keeping them, over that of dropping each."""
-    rles = corpora.rles("smooth-30") * 16
+    rles = _many()
     stack = km.decode(rles)
 
     def dropped() -> None:

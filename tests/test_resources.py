@@ -207,11 +207,21 @@ def test_heavy_calls_let_other_threads_run() -> None:
     mask = km.Mask.from_bbox((8000, 8000), (1, 1, 7000, 7000))
     rows = np.empty(mask.size, np.uint8)
     columns = np.empty(mask.size, np.uint8, order="F")
+    picture = np.zeros((*mask.size, 3), np.uint8)
+    many = km.Mask.from_bbox((3, 2_000_000), (0, 1, 2_000_000, 1))  # runs
+    others = km.Mask.from_bbox((3, 2_000_000), (0, 2, 2_000_000, 1))
     calls: list[Callable[[], object]] = [
         lambda: mask.to_numpy(out=rows),
         lambda: mask.to_numpy(out=columns),
         lambda: km.Mask.from_numpy(rows),
         lambda: km.Mask.from_numpy(columns),
+        lambda: many | others,
+        lambda: many.iou(others),
+        lambda: many.shift(0, 1),
+        lambda: many.flip(0),
+        lambda: many.resize(6, 1_000_000),
+        lambda: many.counts,
+        lambda: km.overlay(picture, mask, (1, 2, 3), outline=1),
     ]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(60)

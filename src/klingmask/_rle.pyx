@@ -347,10 +347,13 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
     return 0
 
 
-cdef _Memory _new_runs(uint64_t n, uint64_t had):
-    """Room for the runs of a result, which has as many pixels, or nearly; `had` were given."""
+cdef _Memory _new_runs(uint64_t n, uint64_t given):
+    """Room for n runs of a result, unless they are too many and more than twice those given.
+
+    An image has as many pixels as a mask of it has runs, or nearly, so the limit is the same.
+    """
     cdef uint64_t limit = max(_max_pixels, DEFAULT_MAX_PIXELS)
-    if n > limit and n > 2 * had:
+    if n > limit and n > 2 * given:
         raise RLEError(
             f"the result would have up to {n} runs, over the limit of {limit}; if you trust where "
             "they come from, raise the limit with klingmask.set_max_pixels()"
@@ -1464,7 +1467,8 @@ cdef class Mask:
         """
         sides = [_integer(side, "each side") for side in (top, bottom, left, right)]
         if min(sides) < 0:
-            raise RLEError(f"pad must not be negative, got {tuple(map(_told, sides))}; crop() takes away")
+            told = tuple(map(_told, sides))
+            raise RLEError(f"pad must not be negative, got {told}; crop() takes away")
         top, bottom, left, right = sides
         return _shifted(
             self, -left, -top, self.c.height + top + bottom, self.c.width + left + right

@@ -51,9 +51,10 @@ static inline void change(const km_window *window, uint64_t row, uint32_t column
                                                                               << bit % KM_WORD;
 }
 
-/* Marks the pixels that differ from the one above, in a window with all foreground. Every column
- * starts from background: one that the run above it enters begins with a change. */
-static void mark_changes(const km_mask *mask, const km_window *window)
+/* Sets the bits of the pixels that differ from the one above, and clears the others, in a window
+ * with all foreground. Every column starts from background: one that the run above it enters
+ * begins with a change. */
+static void draw_changes(const km_mask *mask, const km_window *window)
 {
     uint32_t height = mask->height;
     uint64_t bottom = (uint64_t)window->box.y + window->box.height;
@@ -79,15 +80,14 @@ static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t w
         return;
     }
     for (uint32_t y = 0; y < height; y++)
-        memset(pixels + (ptrdiff_t)y * stride, 0, width);
+        km_simd.clear(pixels + (ptrdiff_t)y * stride, width);
 }
 
 bool km_is_narrow(const km_mask *mask)
 {
-    uint32_t left, right;
-    if (mask->n_runs < 2)
-        return true;
-    km_columns(mask, &left, &right);
+    uint32_t left = 0, right = 0;
+    if (mask->n_runs >= 2)
+        km_columns(mask, &left, &right);
     return right - left <= mask->width / 2;
 }
 
@@ -99,7 +99,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large
         return;
     km_box box = km_bounds(mask);
     bool lines = stride % KM_LINE == 0, streamed = large && lines && !cleared;
-    bool narrow = cleared || (!streamed && box.width <= width / 2);
+    bool narrow = cleared || (!streamed && km_is_narrow(mask));
     if (narrow && !cleared)
         clear(pixels, stride, height, width);
     if (narrow && box.width == 0)
@@ -124,7 +124,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large
                         skip,
                         km_words((uint64_t)right - left + skip),
                         scratch};
-    mark_changes(mask, &window);
+    draw_changes(mask, &window);
     km_simd.paint(scratch, box.height, right - left, skip, value, streamed,
                   pixels + (ptrdiff_t)box.y * stride + left, stride);
 }
@@ -135,7 +135,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
     if (box.width == 0)
         return;
     km_window window = {box, 0, words, bits};
-    mark_changes(mask, &window);
+    draw_changes(mask, &window);
     for (size_t i = words; i < box.height * words; i++)
         bits[i] ^= bits[i - words];
 }
@@ -143,7 +143,7 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = 2 * KM_PLACES * KM_FAR / KM_WORD, /* words of bits that a line is looked at by */
+    BLOCK = KM_PLACES * KM_LONG / KM_WORD, /* words of bits that a line is looked at by */
     LISTED = 256, /* words with changes that are listed before they become runs */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8

@@ -226,7 +226,7 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
 
 /* What is cleared, or looked at, at once: short stretches one by one, long ones KM_PLACES at a
  * time. */
-enum { SHORT = 16 * KM_LINE, LONG = 2 * KM_FAR, ALL = KM_PLACES * LONG };
+enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
 
 /* Over any or_line, which gathers a line of 64 pixels. Long stretches are read to their ends before
  * they are judged, and the short ones of one that is not clear again: that is worth it after as
@@ -253,12 +253,12 @@ enum { SHORT = 16 * KM_LINE, LONG = 2 * KM_FAR, ALL = KM_PLACES * LONG };
             return i;                                                                              \
         for (bool clear = true; clear && i + ALL <= n;) {                                          \
             line_type any[KM_PLACES] = {zero}; /* all of them */                                   \
-            for (size_t j = i; j < i + LONG; j += KM_LINE)                                         \
+            for (size_t j = i; j < i + KM_LONG; j += KM_LINE)                                      \
                 for (size_t k = 0; k < KM_PLACES; k++)                                             \
-                    any[k] = or_line_##level(any[k], pixels + k * LONG + j);                       \
+                    any[k] = or_line_##level(any[k], pixels + k * KM_LONG + j);                    \
             for (size_t k = 0; clear && k < KM_PLACES; k++) {                                      \
                 clear = is_zero(any[k]);                                                           \
-                i += clear ? LONG : 0;                                                             \
+                i += clear ? KM_LONG : 0;                                                          \
             }                                                                                      \
         }                                                                                          \
         return skip_short_##level(pixels, i, n);                                                   \
@@ -275,8 +275,8 @@ enum { SHORT = 16 * KM_LINE, LONG = 2 * KM_FAR, ALL = KM_PLACES * LONG };
         }                                                                                          \
         memset(pixels, 0, i);                                                                      \
         for (; n - i >= ALL; i += ALL)                                                             \
-            for (size_t j = i; j < i + LONG; j += CHUNK)                                           \
-                for (size_t k = j; k < j + ALL; k += LONG)                                         \
+            for (size_t j = i; j < i + KM_LONG; j += CHUNK)                                        \
+                for (size_t k = j; k < j + ALL; k += KM_LONG)                                      \
                     for (size_t line = k; line < k + CHUNK; line += KM_LINE)                       \
                         clear_line_##level(pixels + line);                                         \
         memset(pixels + i, 0, n - i);                                                              \

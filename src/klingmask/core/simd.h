@@ -17,8 +17,9 @@
 
 enum { KM_LINE = 64 }; /* bytes of a line of the caches */
 
-/* Memory gives more when it is read in so many places that are so many bytes from each other. */
-enum { KM_PLACES = 4, KM_FAR = 8192 };
+/* Memory gives more when it is read in so many places that are so many bytes from each other, or
+ * KM_LONG where the distance is ours to choose. */
+enum { KM_PLACES = 4, KM_FAR = 8192, KM_LONG = 16384 };
 
 /* The rows that foreground takes up. */
 typedef struct {
