@@ -56,15 +56,17 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
     return word | pack8(pixels + n - 8) << (n - 8);
 }
 
-/* Images are read once, from memory that may be far. Four streams of reads, each of which goes on
- * from where it is, get more of it than one; and so do four streams of writes that take turns, up
- * to a CHUNK of bytes each time. Where there is one stream, what will be looked at in AHEAD bytes
- * is asked for now: processors do so of their own accord, but not over the end of a page. */
-enum { CHUNK = 512, AHEAD = 4096 };
+/* Images are read once, from memory that may be far. On many processors four streams of reads, each
+ * of which goes on from where it is, get more of it than one; and so do four streams of writes that
+ * take turns, up to a CHUNK of bytes each time. Where there is one stream, what will be looked at
+ * in so many bytes is asked for now: processors do so of their own accord, but not over the end of
+ * a page. */
+enum { CHUNK = 512, AHEAD_scalar = 4096, AHEAD_avx2 = 4096, AHEAD_avx512 = 6144 };
 #if defined(__GNUC__)
-#define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
+#define PREFETCH(level, address)                                                                   \
+    __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD_##level))
 #else
-#define PREFETCH(address) ((void)0)
+#define PREFETCH(level, address) ((void)0)
 #endif
 
 /* Rows of pixels become words of bits, over any pack. */
@@ -73,7 +75,7 @@ enum { CHUNK = 512, AHEAD = 4096 };
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
         for (size_t i = 0; i < full; i++) {                                                        \
-            PREFETCH(row + i * KM_WORD);                                                           \
+            PREFETCH(level, row + i * KM_WORD);                                                    \
             *bits++ = pack_##level(row + i * KM_WORD, KM_WORD);                                    \
         }                                                                                          \
         if (rest > 0)                                                                              \
@@ -84,7 +86,8 @@ enum { CHUNK = 512, AHEAD = 4096 };
                                          size_t columns, uint64_t *bits)                           \
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD, words = full + (rest > 0);      \
-        size_t part = rows / KM_PLACES * columns < KM_FAR ? 0 : rows / KM_PLACES;                  \
+        bool in_turns = km_simd.in_turns && rows / KM_PLACES * columns >= KM_FAR;                  \
+        size_t part = in_turns ? rows / KM_PLACES : 0;                                             \
         for (size_t y = 0; y < part; y++) {                                                        \
             const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
             ptrdiff_t apart = (ptrdiff_t)part * stride;                                            \
@@ -237,7 +240,7 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
         for (; i + SHORT <= n; i += SHORT) {                                                       \
             line_type any = zero;                                                                  \
             for (size_t j = i; j < i + SHORT; j += KM_LINE) {                                      \
-                PREFETCH(pixels + j);                                                              \
+                PREFETCH(level, pixels + j);                                                       \
                 any = or_line_##level(any, pixels + j);                                            \
             }                                                                                      \
             if (!(is_zero(any)))                                                                   \
@@ -248,8 +251,9 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
                                                                                                    \
     target static size_t skip_clear_##level(const uint8_t *pixels, size_t n)                       \
     {                                                                                              \
-        size_t first = n < ALL ? n : ALL, i = skip_short_##level(pixels, 0, first);                \
-        if (i < first)                                                                             \
+        size_t first = km_simd.in_turns && n > ALL ? ALL : n;                                      \
+        size_t i = skip_short_##level(pixels, 0, first);                                           \
+        if (i < first || first == n)                                                               \
             return i;                                                                              \
         for (bool clear = true; clear && i + ALL <= n;) {                                          \
             line_type any[KM_PLACES] = {zero}; /* all of them */                                   \
@@ -269,7 +273,7 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
     target static void clear_##level(uint8_t *pixels, size_t n)                                    \
     {                                                                                              \
         size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE);                                         \
-        if (n < ALL + KM_LINE) {                                                                   \
+        if (!km_simd.in_turns || n < ALL + KM_LINE) {                                              \
             memset(pixels, 0, n);                                                                  \
             return;                                                                                \
         }                                                                                          \
@@ -301,7 +305,8 @@ LIST_LINE(scalar, ANY)
 /* Painting, over any expand, which turns a word of bits into 64 pixels, expand_some, which
  * writes fewer, and stream, which writes 64 past the caches, to where a line of theirs
  * starts. Rows of 64 pixels or more have no rest: the vectors of their two ends overlap the
- * others, and all agree; but if they are streamed, no line is written both ways. */
+ * others, and all agree; but if they are streamed, no line is written both ways, and one in which
+ * a row ends and the next begins is written once: to fetch it would take longer than all others. */
 #define PAINT(level, target)                                                                       \
     target static void paint_##level(uint64_t *changes, size_t rows, size_t columns,               \
                                      unsigned skip, uint8_t value, bool streamed, uint8_t *pixels, \
@@ -309,6 +314,7 @@ LIST_LINE(scalar, ANY)
     {                                                                                              \
         size_t words = km_words(skip + columns), full = (skip + columns) / KM_WORD;                \
         unsigned tail = (skip + columns) % KM_WORD;                                                \
+        bool joined = stride == (ptrdiff_t)columns;                                                \
         uint64_t *colours = changes;                                                               \
         for (size_t y = 0; y < rows; y++, colours += words) {                                      \
             uint8_t *row = pixels + (ptrdiff_t)y * stride;                                         \
@@ -322,10 +328,17 @@ LIST_LINE(scalar, ANY)
                 continue;                                                                          \
             }                                                                                      \
             if (streamed) {                                                                        \
-                expand_some_##level(first, KM_WORD - skip, value, row);                            \
+                if (skip == 0)                                                                     \
+                    stream_##level(first, value, row);                                             \
+                else if (y == 0 || !joined)                                                        \
+                    expand_some_##level(first, KM_WORD - skip, value, row);                        \
                 for (size_t i = 1; i < full; i++)                                                  \
                     stream_##level(colours[i], value, row + i * KM_WORD - skip);                   \
-                expand_some_##level(colours[words - 1], tail, value, row + columns - tail);        \
+                if (tail > 0 && joined && y + 1 < rows)                                            \
+                    stream_##level(colours[words - 1] | (colours[0] ^ colours[words]), value,      \
+                                   row + columns - tail);                                          \
+                else if (tail > 0)                                                                 \
+                    expand_some_##level(colours[words - 1], tail, value, row + columns - tail);    \
                 continue;                                                                          \
             }                                                                                      \
             expand_##level(first, value, row);                                                     \
@@ -1229,19 +1242,19 @@ CLEAR(avx512, AVX512)
 
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
-    _mm512_storeu_si512(pixels, _mm512_maskz_set1_epi8(word, (char)value));
+    _mm512_storeu_si512(pixels, _mm512_maskz_mov_epi8(word, _mm512_set1_epi8((char)value)));
 }
 
 AVX512 static inline void expand_some_avx512(uint64_t word, size_t n, uint8_t value,
                                              uint8_t *pixels)
 {
     _mm512_mask_storeu_epi8(pixels, _bzhi_u64(~UINT64_C(0), (unsigned)n),
-                            _mm512_maskz_set1_epi8(word, (char)value));
+                            _mm512_maskz_mov_epi8(word, _mm512_set1_epi8((char)value)));
 }
 
 AVX512 static inline void stream_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
-    _mm512_stream_si512((void *)pixels, _mm512_maskz_set1_epi8(word, (char)value));
+    _mm512_stream_si512((void *)pixels, _mm512_maskz_mov_epi8(word, _mm512_set1_epi8((char)value)));
 }
 
 #define stream_end_avx512 _mm_sfence
@@ -1488,20 +1501,21 @@ km_kernels km_simd = SCALAR;
 
 bool km_simd_select(const char *level)
 {
+    bool in_turns = true, found = true;
 #if X86
     fill_tables();
-    if (has_avx512() && (!level || strcmp(level, "avx512") == 0)) {
+    in_turns = !has_avx512();
+    if (has_avx512() && (!level || strcmp(level, "avx512") == 0))
         km_simd = avx512;
-        return true;
-    }
-    if (has_avx2() && (!level || strcmp(level, "avx2") == 0)) {
+    else if (has_avx2() && (!level || strcmp(level, "avx2") == 0))
         km_simd = avx2;
-        return true;
-    }
+    else
 #endif
-    if (!level || strcmp(level, "scalar") == 0) {
+        if (!level || strcmp(level, "scalar") == 0)
         km_simd = (km_kernels)SCALAR;
-        return true;
-    }
-    return false;
+    else
+        found = false;
+    if (found)
+        km_simd.in_turns = in_turns;
+    return found;
 }
