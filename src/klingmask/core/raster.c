@@ -143,8 +143,10 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = KM_PLACES * KM_LONG / KM_WORD, /* words of bits that a line is looked at by */
-    LISTED = 256, /* words with changes that are listed before they become runs */
+    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns, */
+    SHORT_BLOCK = 16384,         /* and if it is not */
+    SHORT_ROWS = 8,              /* parts of that: a loop of few rounds ends as was foreseen */
+    LISTED = 256,                /* words with changes that are listed before they become runs */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8
 };
@@ -190,16 +192,18 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
            TILE_WORDS * words * km_words(height);
 }
 
-/* Where the changes of columns are: after that and the block, with a word before. */
+/* Where the changes of columns are: after that and the block, with a word before. Up to a block of
+ * the kernels' more may be written. */
 static size_t listed_at(size_t words)
 {
-    return FOUND_WORDS + 1 + (words < BLOCK ? words : BLOCK) + KM_BLOCK;
+    size_t block = BLOCK / KM_WORD;
+    return FOUND_WORDS + 1 + (words < block ? words : block) + KM_BLOCK;
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words((size_t)height * width);
-    return listed_at(words) + CHANGES_WORDS * words;
+    return listed_at(words) + CHANGES_WORDS * (words + KM_BLOCK);
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
@@ -209,16 +213,17 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
     bool blank = true; /* the end of the last block, if any: then what follows probably is, too */
+    size_t block = km_simd.in_turns ? BLOCK : SHORT_BLOCK;
     bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
         if (blank)
             first += km_simd.skip_clear(pixels + first, n - first);
-        some = n - first < BLOCK * KM_WORD ? n - first : BLOCK * KM_WORD;
+        some = n - first < block ? n - first : block;
         size_t words = km_words(some);
         if (words == 0)
             break;
-        /* A line is read in several places if it can be cut into rows of whole words. */
-        size_t rows = some == BLOCK * KM_WORD ? KM_PLACES : 1;
+        /* Whole blocks are cut into rows of whole words. */
+        size_t rows = some < block ? 1 : km_simd.in_turns ? KM_PLACES : SHORT_ROWS;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
