@@ -697,6 +697,9 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
+        if (i % 25 == 0)
+            check_many(150, 120 + below(120),
+                       3 + below(3)); /* more words than are listed at once */
         if (i % 10 == 0) {
             a = random_sample(1 + below(4), KM_FEW_COLUMNS - 5 + below(50));
             check_transforms(&a);

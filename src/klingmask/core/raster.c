@@ -192,8 +192,7 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
            TILE_WORDS * words * km_words(height);
 }
 
-/* Where the changes of columns are: after that and the block, with a word before. Up to a block of
- * the kernels' more may be written. */
+/* Where the changes of columns are: after that and the block, with a word before. */
 static size_t listed_at(size_t words)
 {
     size_t block = BLOCK / KM_WORD;

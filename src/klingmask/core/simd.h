@@ -118,9 +118,9 @@ typedef struct {
 
     /* Lists the words, of which the first is for the pixels from `pixel` on, that have bits other
      * than the one before; a word with that of the first is in memory before them, and up to
-     * KM_BLOCK - 1 words past the last are read, and up to KM_BLOCK items past those of the list
-     * written. Adds up the changes and the words that have some. Returns the number of words
-     * listed. */
+     * KM_BLOCK - 1 words past the last are read. There is room for as many items as there are
+     * words, and for those to be a multiple of KM_BLOCK. Adds up the changes and the words that
+     * have some. Returns the number of words listed. */
     size_t (*list_line)(const uint64_t *bits, size_t words, uint32_t pixel, km_changes *listed,
                         km_tally *tally);
 
