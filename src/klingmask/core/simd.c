@@ -535,9 +535,13 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 
 #if X86
 
+/* Kernels start where a line of the caches does: else what stands before them in this file decides
+ * how fast their loops are, by up to a tenth. */
+#define ON_A_LINE aligned(64)
+
 /* ---- AVX2: also BMI, POPCNT, as every processor with AVX2 has ---- */
 
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt")))
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt"), ON_A_LINE))
 
 /* Of 32 pixels, those that are not 0: 127 more, or as many as there can be, give the sign. */
 AVX2 static inline uint32_t pack32_avx2(const uint8_t *pixels)
@@ -1187,7 +1191,8 @@ static const km_kernels avx2 = KERNELS(avx2);
 
 #define AVX512                                                                                     \
     __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt,avx512f,avx512bw,avx512vl,avx512dq,"         \
-                          "avx512vbmi2,avx512vpopcntdq")))
+                          "avx512vbmi2,avx512vpopcntdq"),                                          \
+                   ON_A_LINE))
 
 AVX512 static inline uint64_t pack_avx512(const uint8_t *pixels, size_t n)
 {
