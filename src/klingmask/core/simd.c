@@ -770,7 +770,7 @@ enum {
     CHARACTERS = 32,   /* characters at a time */
     DIFFERENCES = 512, /* of a block, and up to CHARACTERS more */
     LARGEST_BITS = 25, /* of a run less one: those of a block add up in 32-bit lanes */
-    PADDING = 8
+    PADDING = 16
 };
 
 /* A running sum over every other lane, on top of what the first two are differences to.
@@ -1283,6 +1283,36 @@ AVX512 static inline void stream_avx512(uint64_t word, uint8_t value, uint8_t *p
 #define stream_end_avx512 _mm_sfence
 PAINT(avx512, AVX512)
 
+/* As sum_up_avx2, of 16: what each quarter of a vector adds is passed on to those behind it. */
+AVX512 static inline void sum_up_avx512(const int16_t *differences, size_t n,
+                                        const uint32_t *before, uint32_t *runs, uint64_t *first_sum,
+                                        uint64_t *second_sum, __m512i *beyond)
+{
+    const __m512i one = _mm512_set1_epi32(1), none = _mm512_setzero_si512();
+    long long two;
+    memcpy(&two, before, sizeof two);
+    __m512i pair = _mm512_set1_epi64(two), x = none, sum = none, less_one = none; /* or-ed */
+    for (size_t i = 0; i < n; i += 16) {
+        x = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(differences + i)));
+        x = _mm512_add_epi32(x, _mm512_bslli_epi128(x, 8));
+        __m512i own = _mm512_unpackhi_epi64(x, x);
+        __m512i rise = _mm512_add_epi32(own, _mm512_alignr_epi64(own, none, 6));
+        rise = _mm512_add_epi32(rise, _mm512_alignr_epi64(rise, none, 4));
+        x = _mm512_add_epi32(_mm512_add_epi32(x, pair), _mm512_sub_epi32(rise, own));
+        pair = _mm512_add_epi32(pair, _mm512_shuffle_i64x2(rise, rise, 0xff));
+        _mm512_storeu_si512(runs + i, x);
+        less_one = _mm512_or_si512(less_one, _mm512_sub_epi32(x, one));
+        sum = _mm512_add_epi32(sum, x);
+    }
+    *beyond = _mm512_or_si512(*beyond, _mm512_srli_epi32(less_one, LARGEST_BITS));
+    /* The padding repeats runs, which do not count. */
+    __mmask16 padding = (__mmask16)(UINT32_MAX << ((n + 15) % 16 + 1));
+    sum = _mm512_mask_sub_epi32(sum, padding, sum, x);
+    __m512i firsts = _mm512_and_si512(sum, _mm512_set1_epi64(UINT32_MAX));
+    *first_sum += (uint64_t)_mm512_reduce_add_epi64(firsts);
+    *second_sum += (uint64_t)_mm512_reduce_add_epi64(_mm512_srli_epi64(sum, 32));
+}
+
 /* As read_codes_avx2. */
 AVX512 static void read_codes_avx512(km_codes *codes)
 {
@@ -1292,7 +1322,8 @@ AVX512 static void read_codes_avx512(km_codes *codes)
     uint64_t history = 0;
     const __m256i offset = _mm256_set1_epi8(KM_OFFSET), group = _mm256_set1_epi8(KM_GROUP);
     const __m256i sign = _mm256_set1_epi8(KM_SIGN);
-    __m256i characters = _mm256_setzero_si256(), beyond = _mm256_setzero_si256();
+    __m256i characters = _mm256_setzero_si256();
+    __m512i beyond = _mm512_setzero_si512();
     uint32_t idle = 0;
     unsigned limit = CHARACTERS;
     bool odd = false;
@@ -1338,15 +1369,15 @@ AVX512 static void read_codes_avx512(km_codes *codes)
                 history = 0;
             }
         }
-        _mm_storeu_si128((__m128i *)(differences + n), _mm_setzero_si128());
-        sum_up_avx2(differences, n, before, runs, &codes->sums[odd], &codes->sums[!odd], &beyond);
+        _mm256_storeu_si256((__m256i *)(differences + n), _mm256_setzero_si256());
+        sum_up_avx512(differences, n, before, runs, &codes->sums[odd], &codes->sums[!odd], &beyond);
         runs += n;
         odd ^= n & 1;
         before = runs - 2;
     }
     __m256i wrong = _mm256_and_si256(characters, _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP)));
-    wrong = _mm256_or_si256(wrong, beyond);
-    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || idle || !_mm256_testz_si256(wrong, wrong);
+    codes->odd = ((end[-1] - KM_OFFSET) & KM_MORE) || idle || !_mm256_testz_si256(wrong, wrong) ||
+                 _mm512_test_epi32_mask(beyond, beyond);
     codes->at = at;
     codes->runs = runs;
 }
