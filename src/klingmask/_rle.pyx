@@ -115,10 +115,17 @@ cdef extern from "klingmask.h" nogil:
     void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
     size_t km_format_capacity(size_t n_runs)
     size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
-    void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
+    ctypedef enum km_target:
+        KM_TO_CORE
+        KM_TO_SHARED
+        KM_TO_MEMORY
+
+    void km_decode_columns(
+        const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels
+    )
     size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
     bint km_is_narrow(const km_mask *mask)
-    void km_decode_rows(const km_mask *mask, uint8_t value, bint cleared, bint large,
+    void km_decode_rows(const km_mask *mask, uint8_t value, bint cleared, km_target target,
                         uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch)
     size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
     size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width,
@@ -668,7 +675,7 @@ cdef struct _Painting:
     bint strict
     uint8_t value
     bint cleared  # all pixels are 0 before
-    bint large    # the output is more than the caches hold
+    km_target target
 
 
 cdef bint _paint_stack(const _Painting *what, const _Stack *stack, uint32_t *runs,
@@ -685,10 +692,10 @@ cdef bint _paint_stack(const _Painting *what, const _Stack *stack, uint32_t *run
             failure.source = i
             return False
         if stack.columns:
-            km_decode_columns(&mask, what.value, pixels)
+            km_decode_columns(&mask, what.value, what.target, pixels)
         else:
             km_decode_rows(
-                &mask, what.value, what.cleared, what.large, pixels, stack.down, scratch
+                &mask, what.value, what.cleared, what.target, pixels, stack.down, scratch
             )
         pixels += stack.step
         i += 1
@@ -733,11 +740,12 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
     return 0
 
 
-def _paint_part(many, bint strict, uint8_t value, bint cleared, bint large, cnp.ndarray out, part):
+def _paint_part(many, bint strict, uint8_t value, bint cleared, km_target target, cnp.ndarray out,
+                part):
     """Paints a slice of a MaskArray or of _Sources, as one of several threads."""
     cdef MaskArray own
     cdef _Sources sources = None
-    cdef _Painting what = [NULL, NULL, strict, value, cleared, large]
+    cdef _Painting what = [NULL, NULL, strict, value, cleared, target]
     if isinstance(many, _Sources):
         sources = many
     else:
@@ -774,7 +782,8 @@ cdef int _pixel_type(object dtype) except -1:
 
 
 cdef enum:
-    LARGE = 16 << 20  # bytes that a core's share of the caches does not hold
+    NEAR = 512 << 10  # bytes that a core's own cache holds
+    LARGE = 16 << 20  # and that its share of the caches does not hold
     FRESH = 32 << 20  # and so many come from the system afresh: 0, and free until written to
 
 
@@ -833,20 +842,26 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     cdef bint columns = order == "F", stacked = many is not None, new = out is None
     cdef uint64_t size = n * km_pixels(masks) if n else 0
     cdef bint fresh = new and size >= FRESH
-    cdef _Painting what = [NULL, NULL, strict, 1, False, size >= LARGE and not fresh]
+    cdef _Painting what = [NULL, NULL, strict, 1, False, KM_TO_SHARED]
+    if size <= NEAR:
+        what.target = KM_TO_CORE
+    elif size >= LARGE and not fresh:
+        what.target = KM_TO_MEMORY
     threads = _check_threads(threads)
     value = _integer(value, "value")
     if not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     cdef cnp.ndarray pixels  # looked at last: from here on no code of the caller's runs
     if new:
-        what.cleared = not columns and (fresh if stacked else km_is_narrow(masks))
+        what.cleared = not columns and (
+            fresh if stacked else size > NEAR and km_is_narrow(masks)
+        )
         pixels = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
     else:
         pixels = _check_out(out, masks, n, stacked)
     what.value = _check_value(value, pixels)
     if stacked and threads != 1:
-        part = partial(_paint_part, many, strict, what.value, what.cleared, what.large, pixels)
+        part = partial(_paint_part, many, strict, what.value, what.cleared, what.target, pixels)
         _in_threads(part, n, threads)
     elif isinstance(many, _Sources):
         _paint(what, many, 0, pixels)

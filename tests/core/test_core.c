@@ -127,9 +127,13 @@ static void check_raster(const sample *s)
     uint8_t value = (uint8_t)(1 + below(255));
 
     uint8_t *columns = room(n, 1);
-    km_decode_columns(&s->mask, value, columns);
-    for (size_t i = 0; i < n; i++)
-        CHECK(columns[i] == (s->pixels[i] ? value : 0));
+    for (unsigned target = KM_TO_CORE; target <= KM_TO_MEMORY; target++) {
+        if (n > 0)
+            memset(columns, 7, n);
+        km_decode_columns(&s->mask, value, (km_target)target, columns);
+        for (size_t i = 0; i < n; i++)
+            CHECK(columns[i] == (s->pixels[i] ? value : 0));
+    }
 
     /* In and out of step with cache lines. */
     size_t stride = below(2) ? width : below(2) ? width + 1 + below(2) : (width + 63) / 64 * 64;
@@ -137,12 +141,13 @@ static void check_raster(const sample *s)
     size_t last = height ? (height - 1) * stride + width : 0;
     uint8_t *block = room(offset + last, 1), *rows = block ? block + offset : NULL;
     uint64_t *decoding = room(km_decode_rows_scratch(height, width), sizeof *decoding);
-    for (unsigned way = 0; way < 4; way++) {
-        bool cleared = way & 1, large = way & 2;
+    for (unsigned way = 0; way < 2 * 3; way++) {
+        bool cleared = way & 1;
+        km_target target = (km_target)(way / 2);
         uint8_t before = cleared ? 0 : 7;
         if (last)
             memset(rows, before, last);
-        km_decode_rows(&s->mask, value, cleared, large, rows, (ptrdiff_t)stride, decoding);
+        km_decode_rows(&s->mask, value, cleared, target, rows, (ptrdiff_t)stride, decoding);
         for (size_t i = 0; i < last; i++) {
             size_t x = i % stride, y = i / stride;
             CHECK(rows[i] == (x >= width ? before : s->pixels[x * height + y] ? value : 0));

@@ -174,7 +174,7 @@ void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uin
     size_t above = box.y * stride, below = (mask->height - box.y - box.height) * stride;
     km_draw_bits(mask, box, scratch);
     if (above > 0)
-        km_simd.clear(pixels, above);
+        km_simd.clear(pixels, above, false);
     pixels += above;
     for (uint32_t y = 0; y < box.height; y++, pixels += stride) {
         memset(pixels, 0, left);
@@ -182,5 +182,5 @@ void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uin
         memset(pixels + stride - right, 0, right);
     }
     if (below > 0)
-        km_simd.clear(pixels, below);
+        km_simd.clear(pixels, below, false);
 }

@@ -110,15 +110,18 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 
 /* ---- raster.c: runs <-> pixels, one byte each, non-zero is foreground ---- */
 
+/* Where the pixels go to, from the size of all that is written at once: a core's own cache, one
+ * that cores share, or memory. There is a fastest way to each. */
+typedef enum { KM_TO_CORE, KM_TO_SHARED, KM_TO_MEMORY } km_target;
+
 /* Column-major, contiguous. */
-void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels);
+void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row; `scratch` has km_decode_rows_scratch() words
- * of 64 bits. `cleared` says that all pixels are 0 before, `large` that the caches do not
- * hold all that is being written. */
+ * of 64 bits. `cleared` says that all pixels are 0 before. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large, uint8_t *pixels,
-                    ptrdiff_t stride, uint64_t *scratch);
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+                    uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch);
 
 /* Whether the foreground spans at most half of the columns: then a cleared
  * image saves most of the work. */

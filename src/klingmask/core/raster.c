@@ -17,17 +17,18 @@
 
 /* ---- runs -> pixels ---- */
 
-void km_decode_columns(const km_mask *mask, uint8_t value, uint8_t *pixels)
+void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels)
 {
+    bool near = target == KM_TO_CORE;
     size_t n = mask->n_runs, before = mask->runs[0], after = 0;
     if (km_pixels(mask) == 0) /* `pixels` may be NULL */
         return;
     if (n > 2 && n % 2)
         after = mask->runs[--n];
     /* Most of the background is before the first run of foreground and after the last. */
-    km_simd.clear(pixels, before);
+    km_simd.clear(pixels, before, near);
     km_simd.fill(mask->runs + 1, n - 1, value, pixels + before);
-    km_simd.clear(pixels + km_pixels(mask) - after, after);
+    km_simd.clear(pixels + km_pixels(mask) - after, after, near);
 }
 
 /* The part of the image that there are bits for. Each row has `words` words of them, of which the
@@ -73,14 +74,14 @@ static void draw_changes(const km_mask *mask, const km_window *window)
 }
 
 /* Background all over. */
-static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width)
+static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width, bool near)
 {
     if (stride == (ptrdiff_t)width) {
-        km_simd.clear(pixels, (size_t)height * width);
+        km_simd.clear(pixels, (size_t)height * width, near);
         return;
     }
     for (uint32_t y = 0; y < height; y++)
-        km_simd.clear(pixels + (ptrdiff_t)y * stride, width);
+        km_simd.clear(pixels + (ptrdiff_t)y * stride, width, near);
 }
 
 bool km_is_narrow(const km_mask *mask)
@@ -91,17 +92,18 @@ bool km_is_narrow(const km_mask *mask)
     return right - left <= mask->width / 2;
 }
 
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large, uint8_t *pixels,
-                    ptrdiff_t stride, uint64_t *scratch)
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+                    uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch)
 {
     uint32_t height = mask->height, width = mask->width;
     if (height == 0 || width == 0)
         return;
     km_box box = km_bounds(mask);
-    bool lines = stride % KM_LINE == 0, streamed = large && lines && !cleared;
+    bool lines = stride % KM_LINE == 0, near = target == KM_TO_CORE;
+    bool streamed = target == KM_TO_MEMORY && lines && !cleared;
     bool narrow = cleared || (!streamed && km_is_narrow(mask));
     if (narrow && !cleared)
-        clear(pixels, stride, height, width);
+        clear(pixels, stride, height, width, near);
     if (narrow && box.width == 0)
         return;
     /* Vectors are stored fastest where they do not cross cache lines. Where all
@@ -117,8 +119,8 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, bool large
         box.height = height;
     } else if (!narrow) {
         uint32_t bottom = box.y + box.height;
-        clear(pixels, stride, box.y, width);
-        clear(pixels + (ptrdiff_t)bottom * stride, stride, height - bottom, width);
+        clear(pixels, stride, box.y, width, near);
+        clear(pixels + (ptrdiff_t)bottom * stride, stride, height - bottom, width, near);
     }
     km_window window = {{left, box.y, right - left, box.height},
                         skip,

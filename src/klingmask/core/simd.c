@@ -214,8 +214,9 @@ static inline unsigned count_ones_scalar(uint64_t word)
     return km_count_ones(word);
 }
 
-static void clear_scalar(uint8_t *pixels, size_t n)
+static void clear_scalar(uint8_t *pixels, size_t n, bool near)
 {
+    (void)near;
     memset(pixels, 0, n);
 }
 
@@ -270,14 +271,18 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
 
 /* Over any clear_line, which clears a line of the caches. */
 #define CLEAR(level, target)                                                                       \
-    target static void clear_##level(uint8_t *pixels, size_t n)                                    \
+    target static void clear_##level(uint8_t *pixels, size_t n, bool near)                         \
     {                                                                                              \
-        size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE);                                         \
-        if (!km_simd.in_turns || n < ALL + KM_LINE) {                                              \
+        bool in_turns = km_simd.in_turns;                                                          \
+        size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE), at_once = in_turns ? ALL : KM_LINE;     \
+        if (n < i + at_once || !(in_turns || near)) {                                              \
             memset(pixels, 0, n);                                                                  \
             return;                                                                                \
         }                                                                                          \
         memset(pixels, 0, i);                                                                      \
+        if (!in_turns)                                                                             \
+            for (; n - i >= KM_LINE; i += KM_LINE)                                                 \
+                clear_line_##level(pixels + i);                                                    \
         for (; n - i >= ALL; i += ALL)                                                             \
             for (size_t j = i; j < i + KM_LONG; j += CHUNK)                                        \
                 for (size_t k = j; k < j + ALL; k += KM_LONG)                                      \
@@ -1258,7 +1263,9 @@ AVX512 static size_t list_line_avx512(const uint64_t *bits, size_t words, uint32
 
 AVX512 static inline void clear_line_avx512(uint8_t *line)
 {
-    _mm512_storeu_si512((void *)line, _mm512_setzero_si512());
+    __m512i zero = _mm512_setzero_si512();
+    __asm__("" : "+v"(zero)); /* or compilers make memset of a loop of these */
+    _mm512_storeu_si512((void *)line, zero);
 }
 
 CLEAR(avx512, AVX512)

@@ -136,8 +136,9 @@ typedef struct {
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
                   bool streamed, uint8_t *pixels, ptrdiff_t stride);
 
-    /* Sets n pixels to 0; what memset does, faster where there are many. */
-    void (*clear)(uint8_t *pixels, size_t n);
+    /* Sets n pixels to 0: what memset does, faster where there are many, or where they are `near`,
+     * in the core's own cache. */
+    void (*clear)(uint8_t *pixels, size_t n, bool near);
 
     /* Runs of foreground and background in turn, one after the other. */
     void (*fill)(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels);
