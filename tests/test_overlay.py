@@ -90,6 +90,21 @@ def test_an_outline_runs_along_the_inside() -> None:
     np.testing.assert_array_equal(thick[..., 0], mask.to_numpy(value=255))
 
 
+def test_an_outline_is_as_wide_as_steps_of_one() -> None:
+    array = np.ones((290, 410), bool)
+    array[100:102, 60] = array[5, 300] = array[280, 390:] = False
+    mask, black = km.Mask.from_numpy(array), np.zeros((*array.shape, 3), np.uint8)
+    inside = array
+    for width in range(1, 160):
+        around = np.pad(inside, 1)
+        inside = (
+            inside & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+        )
+        laid = km.overlay(black, mask, (255, 255, 255), opacity=0, outline=width)
+        np.testing.assert_array_equal(laid[..., 0] == 255, array & ~inside)
+    assert not inside.any()
+
+
 def test_colours_go_by_object() -> None:
     size = (1, 3)
     masks = {key: km.Mask.from_bbox(size, (x, 0, 1, 1)) for x, key in enumerate([7, 0, 3])}

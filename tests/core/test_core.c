@@ -273,7 +273,9 @@ static void check_blend(const sample *a, const sample *b)
     km_layer layers[2];
     for (unsigned i = 0; i < 2; i++) {
         layers[i] =
-            (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(3)};
+            (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(9)};
+        if (below(50) == 0)
+            layers[i].outline = 1 + below(150); /* over words, and over the mask */
         for (unsigned j = 0; j < 3; j++)
             layers[i].color[j] = (uint8_t)below(256);
         layers[i].opacity = (uint8_t)(below(4) ? below(256) : 255);

@@ -46,37 +46,58 @@ static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, un
     }
 }
 
-/* Takes away what is not surrounded: pixels with a neighbour above, below, to the
- * left or to the right that is not set. Outside the box nothing is. */
-static void erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words)
+/* The word of which bit i is what is `by` bits before bit i of row[word], or behind it; outside the
+ * row nothing is set. */
+static uint64_t word_before(const uint64_t *row, size_t word, uint32_t by)
 {
+    size_t whole = by / KM_WORD, bits = by % KM_WORD;
+    uint64_t near = word >= whole ? row[word - whole] : 0;
+    uint64_t far = bits > 0 && word > whole ? row[word - whole - 1] : 0;
+    return bits > 0 ? near << bits | far >> (KM_WORD - bits) : near;
+}
+
+static uint64_t word_behind(const uint64_t *row, size_t word, size_t words, uint32_t by)
+{
+    size_t whole = by / KM_WORD, bits = by % KM_WORD;
+    uint64_t near = whole < words - word ? row[word + whole] : 0;
+    uint64_t far = bits > 0 && whole + 1 < words - word ? row[word + whole + 1] : 0;
+    return bits > 0 ? near >> bits | far << (KM_WORD - bits) : near;
+}
+
+/* Takes away what is not surrounded: pixels of which one that is `by` above, below, to the left or
+ * to the right is not set. Outside the box nothing is. Returns whether something is left. */
+static bool erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words, uint32_t by)
+{
+    uint64_t any = 0;
     for (size_t y = 0; y < rows; y++)
         for (size_t i = 0; i < words; i++) {
             const uint64_t *row = from + y * words;
-            uint64_t above = y > 0 ? row[(ptrdiff_t)i - (ptrdiff_t)words] : 0;
-            uint64_t below = y + 1 < rows ? row[i + words] : 0;
-            uint64_t left = row[i] << 1 | (i > 0 ? row[i - 1] >> (KM_WORD - 1) : 0);
-            uint64_t right = row[i] >> 1 | (i + 1 < words ? row[i + 1] << (KM_WORD - 1) : 0);
-            to[y * words + i] = row[i] & above & below & left & right;
+            uint64_t above = y >= by ? row[(ptrdiff_t)i - (ptrdiff_t)(by * words)] : 0;
+            uint64_t below = by < rows - y ? row[i + by * words] : 0;
+            uint64_t kept =
+                row[i] & above & below & word_before(row, i, by) & word_behind(row, i, words, by);
+            to[y * words + i] = kept;
+            any |= kept;
         }
+    return any != 0;
 }
 
-/* Splits the inside into what is further than `width` from the edge, and the line. */
+/* Splits the inside into what is further than `width` from the edge, and the line. Distance is
+ * along rows and columns, so what is within n of a pixel is a diamond; four diamonds of n whose
+ * middles are m <= n away, above, below, left and right, are one of n + m: each step may be as long
+ * as all before it. */
 static void split_line(km_ready *ready, uint32_t width, uint64_t *spare)
 {
     size_t words = bitmap_words(ready->box);
     uint64_t *eroded = ready->line; /* for now */
     memcpy(eroded, ready->inside, words * sizeof *eroded);
-    for (uint32_t i = 0; i < width; i++) {
-        uint64_t any = 0;
-        erode(eroded, spare, ready->box.height, ready->words);
+    bool left = true;
+    for (uint32_t done = 0, by = 1; left && done < width; done += by) {
+        by = done == 0 ? 1 : width - done < done ? width - done : done;
+        left = erode(eroded, spare, ready->box.height, ready->words, by);
         uint64_t *swap = eroded;
         eroded = spare;
         spare = swap;
-        for (size_t j = 0; j < words; j++)
-            any |= eroded[j];
-        if (any == 0)
-            break;
     }
     for (size_t i = 0; i < words; i++) {
         uint64_t kept = eroded[i];
