@@ -327,6 +327,7 @@ def test_the_limit_of_runs_goes_up_with_that_of_pixels_but_not_down() -> None:
         (lambda mask: mask.to_numpy(value=10**5000), km.RLEError, "2[*][*]16609 or more"),
         (lambda mask: mask.shift(0, 1.0), TypeError, "dy must be an integer"),
         (lambda mask: mask.flip(2), ValueError, "axis must be 0"),
+        (lambda mask: mask.flip(True), TypeError, "axis must be an integer, got True"),
     ],
 )
 def test_transforms_that_cannot_be(

@@ -1526,7 +1526,7 @@ cdef class Mask:
         RLEError
             If the mask would have more runs than `set_max_pixels` allows.
         """
-        if axis not in (0, 1):
+        if _integer(axis, "axis") not in (0, 1):
             raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {axis!r}")
         cdef uint64_t capacity
         with nogil:
