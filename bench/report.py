@@ -9,12 +9,14 @@ figures of the table are speeds: more is better.
 
 import hashlib
 import json
+import os
 import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
+import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +30,9 @@ import numpy as np
 import klingmask as km
 from bench import corpora
 from bench.peers import COMMON, OURS, installed
+from bench.test_speed import OPERATIONS, timed_call
 from klingmask import video
+from klingmask._rle import simd_level
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -36,6 +40,8 @@ from matplotlib import pyplot as plt
 ROOT = Path(__file__).parents[1]
 FLOOR = "floor"
 YARDSTICKS = "SHA-256", "memset"  # of what a second thread can give on a machine
+
+LEVELS = {"scalar": "in plain C", "avx2": "with AVX2", "avx512": "with AVX-512"}  # slowest first
 
 Corpus = dict[str, dict[int, float]]
 """library -> visit -> seconds a mask."""
@@ -230,6 +236,40 @@ def import_time() -> float:
     return paired(process("numpy"), process("klingmask"), 21)
 
 
+def own_seconds() -> dict[str, float]:
+    """What we take to decode and to encode, on some of the corpora."""
+    seconds = {}
+    for operation, (prepare, names) in OPERATIONS.items():
+        for name in {"smooth-30", "tiny"} & set(names) if "code" in operation else ():
+            call = timed_call(OURS, prepare(name))
+            call()
+            times = timeit.repeat(call, number=1, repeat=25)
+            seconds[f"{operation} {name}"] = statistics.median(times)
+    return seconds
+
+
+def lower_levels() -> dict[str, float]:
+    """Our speed with less than the best vector code of this machine, over that with it."""
+
+    def measured(level: str) -> dict[str, float]:
+        program = "import json, bench.report as r; print(json.dumps(r.own_seconds()))"
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", program],
+            env={**os.environ, "KLINGMASK_SIMD": level},
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        seconds: dict[str, float] = json.loads(done.stdout)
+        return seconds
+
+    def ratio(level: str) -> float:
+        best, lower = measured(simd_level), measured(level)
+        return statistics.geometric_mean(best[key] / lower[key] for key in best)
+
+    below = list(LEVELS)[: list(LEVELS).index(simd_level)]
+    return {level: statistics.median(ratio(level) for _ in range(3)) for level in below}
+
+
 def commit(path: Path) -> str:
     """What was measured."""
     info = json.loads(path.read_text())["commit_info"]
@@ -258,6 +298,7 @@ def markdown(
     option: dict[str, float],
     kept: dict[str, float],
     kept_ahead: float,
+    levels: dict[str, float],
     imports: float,
     where: str,
 ) -> str:
@@ -279,6 +320,12 @@ def markdown(
     given = " and ".join(told[name] for name in YARDSTICKS)
     scaled = ", ".join(text for name, text in told.items() if name not in YARDSTICKS)
     keep = ", ".join(f"{name} {ratio:.2f} x" for name, ratio in kept.items())
+    lower = ", ".join(f"{LEVELS[name]} {x:.2f} x" for name, x in levels.items())
+    below = (
+        f"Decoding and encoding at lower levels than this machine's (`KLINGMASK_SIMD`): {lower}. "
+        if lower
+        else ""
+    )
     anew = ", ".join(f"{name} masks {ratio:.1f} x" for name, ratio in option.items())
     return "\n".join(
         [
@@ -287,7 +334,7 @@ def markdown(
             f"Throughput of two threads over one: {scaled}; for scale, {given}. Speed of "
             f"`threads=2`, which starts threads at each call, over `threads=1`, at 1280x720: "
             f"{anew}. Decoding 128 such masks and keeping all, over dropping each: {keep}; "
-            f"one by one and kept, that is {kept_ahead:.2f} x the fastest peer. "
+            f"one by one and kept, that is {kept_ahead:.2f} x the fastest peer. {below}"
             f"`import klingmask` takes {imports:.2f} x the time of "
             f"`import numpy`. Measured on {where}.",
         ]
@@ -327,10 +374,10 @@ def main(source: str) -> None:
     rows = summary(times)
     print_details(times)
     threads, option, imports = two_threads(), threads_option(), import_time()
-    kept, lead = keeping(), kept_ahead()
+    kept, lead, levels = keeping(), kept_ahead(), lower_levels()
     where = machine(Path(source))
     measured = commit(Path(source))
-    table = markdown(rows, threads, option, kept, lead, imports, where)
+    table = markdown(rows, threads, option, kept, lead, levels, imports, where)
     print(f"\n{table}\n")
     _, missing = installed()
     for name, reason in missing.items():
@@ -351,6 +398,7 @@ def main(source: str) -> None:
         "threads=2": option,
         "keeping": kept,
         "kept_ahead": lead,
+        "levels": levels,
         "import": imports,
         "seconds_a_mask": times,
     }

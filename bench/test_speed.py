@@ -211,7 +211,7 @@ def _result(peer: str, work: Work) -> Any:
     return list(map(function, *work.arguments)) if work.one_by_one else function(*work.arguments)
 
 
-def _call(peer: str, work: Work) -> Callable[[], object]:
+def timed_call(peer: str, work: Work) -> Callable[[], object]:
     """What is timed; a result is dropped before the next is made."""
     function = _function(peer, work)
     if work.method == "overlay":  # again and again onto the same image
@@ -241,7 +241,7 @@ def test_speed(benchmark: Any, operation: str, corpus: str, visit: int, peer: st
     else:
         if not hasattr(PEERS[peer], "area_bbox" if work.method == "columns" else work.method):
             pytest.skip(f"{peer} has no {work.method}")
-        call = _call(peer, work)
+        call = timed_call(peer, work)
         assert visit > 0 or work.same(work.plain(_result(peer, work)), expected)
     benchmark.group = f"{operation} | {corpus}"
     benchmark.extra_info.update(
