@@ -88,6 +88,18 @@ def test_decode_into_any_memory(array: Array, value: int, data: st.DataObject) -
     assert (room[untouched] == 99).all()
 
 
+def test_decode_leaves_nothing_of_what_was_in_memory_before() -> None:
+    for side in (64, 600, 1024):  # near, and beyond
+        narrow = np.zeros((side, side), np.uint8)
+        narrow[3:9, 5:40] = 1
+        rle = km.encode(narrow)
+        for order in ("C", "F"):
+            for _ in range(20):
+                used = np.full((side, side), 7, np.uint8)
+                del used  # its memory is the next to be given
+                np.testing.assert_array_equal(km.decode(rle, order), narrow)
+
+
 @given(arrays())
 def test_decode_to_bool(array: Array) -> None:
     rle = coco_rle(array)

@@ -716,7 +716,6 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
     cdef size_t size = cnp.PyArray_SIZE(out), work = size, words = 0
     if not _as_stack(out, &stack):
         contiguous = np.empty((<object>out).shape, out.dtype)
-        what.cleared = False
         _paint(what, sources, first, contiguous)
         out[...] = contiguous
         return 0
@@ -853,6 +852,7 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
         raise ValueError(f"order must be 'C' or 'F', got {order!r}")
     cdef cnp.ndarray pixels  # looked at last: from here on no code of the caller's runs
     if new:
+        # What is near, the core clears faster than the system's memory comes cleared.
         what.cleared = not columns and (
             fresh if stacked else size > NEAR and km_is_narrow(masks)
         )

@@ -590,6 +590,29 @@ static void check_faults(void)
     expect_fault("11", 2, 2, KM_SHORT, 2);
 }
 
+/* Faults where vectors read, at each of their places. */
+static void check_faults_among_many(void)
+{
+    enum { CODES = 70, MANY = 512 };
+    char text[3 * 7 + 64 + MANY + 1];
+    for (size_t place = 3; place < CODES; place++) {
+        memset(text, '1', 3);
+        memset(text + 3, '0', CODES - 3);
+        text[CODES] = 0;
+        text[place] = 'p';
+        expect_fault(text, 70, 70, KM_BAD_CHARACTER, place);
+        text[place] = 'P'; /* a code that goes on, with a group to spare */
+        if (place + 1 < CODES)
+            expect_fault(text, 70, 70, KM_LONG_CODE, place);
+    }
+    /* So many runs that 32 bits do not hold what they add up to. */
+    uint32_t runs[3] = {1 << 27, 1 << 27, 1 << 27};
+    size_t length = km_format(runs, 3, text);
+    memset(text + length, '0', MANY);
+    text[length + MANY] = 0;
+    expect_fault(text, 3 << 13, 1 << 14, KM_OVERSHOOT, length);
+}
+
 /* What fills columns from top to bottom takes no work, and no room, for each of them. */
 static void check_full(const km_mask *full)
 {
@@ -666,6 +689,7 @@ static void check_everything(void)
 {
     check_ends();
     check_faults();
+    check_faults_among_many();
     check_huge();
     uint32_t edges[] = {0, 1, 2, 7, 8, 9, 63, 64, 65};
     for (unsigned i = 0; i < 9; i++)
@@ -704,9 +728,8 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
-        if (i % 25 == 0)
-            check_many(150, 120 + below(120),
-                       3 + below(3)); /* more words than are listed at once */
+        if (i % 25 == 0) /* more words than are listed at once */
+            check_many(150, 120 + below(120), 3 + below(3));
         if (i % 10 == 0) {
             a = random_sample(1 + below(4), KM_FEW_COLUMNS - 5 + below(50));
             check_transforms(&a);
@@ -728,14 +751,17 @@ static void check_everything(void)
 int main(void)
 {
     static const char *levels[] = {"scalar", "avx2", "avx512"};
+    bool one_place = km_simd_select("avx512"); /* as the processor has it, at all levels */
+    km_kernels before = km_simd;
     CHECK(!km_simd_select("none"));
+    CHECK(before.name == km_simd.name && before.in_turns == km_simd.in_turns);
     for (unsigned i = 0; i < 2 * 3; i++) {
         const char *level = levels[i / 2], *how = i % 2 ? "memory in turns" : "one place at a time";
         if (!km_simd_select(level)) {
             printf("core: this machine has no %s\n", level);
             continue;
         }
-        CHECK(strcmp(km_simd.name, level) == 0);
+        CHECK(strcmp(km_simd.name, level) == 0 && km_simd.in_turns == !one_place);
         km_simd.in_turns = i % 2; /* whatever is best here */
         checks = 0;
         by_bits = by_tiers = 0;

@@ -186,7 +186,7 @@ size_t km_render_scratch(const km_mask *mask)
     return bitmap_words(km_bounds(mask));
 }
 
-/* Every byte is written once. */
+/* Every byte is written once; layers are seldom small enough for a core's own cache. */
 void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch)
 {
     km_box box = km_bounds(mask);

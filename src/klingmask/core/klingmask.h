@@ -111,7 +111,7 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 /* ---- raster.c: runs <-> pixels, one byte each, non-zero is foreground ---- */
 
 /* Where the pixels go to, from the size of all that is written at once: a core's own cache, one
- * that cores share, or memory. There is a fastest way to each. */
+ * that cores share, or memory. Only how they are written depends on it. */
 typedef enum { KM_TO_CORE, KM_TO_SHARED, KM_TO_MEMORY } km_target;
 
 /* Column-major, contiguous. */

@@ -145,9 +145,10 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns, */
-    SHORT_BLOCK = 16384,         /* and if it is not */
-    SHORT_ROWS = 8,              /* parts of that: a loop of few rounds ends as was foreseen */
+    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns; */
+    SHORT_BLOCK = 16384,         /* if not: more lag behind what was asked for ahead */
+    SHORT_ROWS = 8,              /* of a short block, so that a loop has the rounds that processors
+                                    foresee; with 1, COCO's masks take 1.1 x the time */
     LISTED = 256,                /* words with changes that are listed before they become runs */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8
@@ -204,7 +205,7 @@ static size_t listed_at(size_t words)
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words((size_t)height * width);
-    return listed_at(words) + CHANGES_WORDS * (words + KM_BLOCK);
+    return listed_at(words) + CHANGES_WORDS * (words + KM_BLOCK); /* rounded up, for list_line */
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)

@@ -61,12 +61,11 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
  * take turns, up to a CHUNK of bytes each time. Where there is one stream, what will be looked at
  * in so many bytes is asked for now: processors do so of their own accord, but not over the end of
  * a page. */
-enum { CHUNK = 512, AHEAD_scalar = 4096, AHEAD_avx2 = 4096, AHEAD_avx512 = 9216 };
+enum { CHUNK = 512, AHEAD = 9216 };
 #if defined(__GNUC__)
-#define PREFETCH(level, address)                                                                   \
-    __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD_##level))
+#define PREFETCH(address) __builtin_prefetch((const void *)((uintptr_t)(address) + AHEAD))
 #else
-#define PREFETCH(level, address) ((void)0)
+#define PREFETCH(address) ((void)0)
 #endif
 
 /* Rows of pixels become words of bits, over any pack. */
@@ -75,7 +74,7 @@ enum { CHUNK = 512, AHEAD_scalar = 4096, AHEAD_avx2 = 4096, AHEAD_avx512 = 9216 
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD;                                 \
         for (size_t i = 0; i < full; i++) {                                                        \
-            PREFETCH(level, row + i * KM_WORD);                                                    \
+            PREFETCH(row + i * KM_WORD);                                                           \
             *bits++ = pack_##level(row + i * KM_WORD, KM_WORD);                                    \
         }                                                                                          \
         if (rest > 0)                                                                              \
@@ -228,20 +227,19 @@ static uint32_t *write_dense_scalar(const km_changes *listed, size_t n, uint32_t
     return runs;
 }
 
-/* What is cleared, or looked at, at once: short stretches one by one, long ones KM_PLACES at a
- * time. */
+/* What is looked at at once, in one place; and what is looked at or cleared at once in turns. */
 enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
 
-/* Over any or_line, which gathers a line of 64 pixels. Long stretches are read to their ends before
- * they are judged, and the short ones of one that is not clear again: that is worth it after as
- * many clear pixels as may be read twice. */
+/* Over any or_line, which gathers a line of 64 pixels. In turns, long stretches are read to their
+ * ends before they are judged, and the short ones of one that is not clear again: that is worth it
+ * after as many clear pixels as may be read twice. */
 #define SKIP_CLEAR(level, target, line_type, zero, is_zero)                                        \
     target static inline size_t skip_short_##level(const uint8_t *pixels, size_t i, size_t n)      \
     {                                                                                              \
         for (; i + SHORT <= n; i += SHORT) {                                                       \
             line_type any = zero;                                                                  \
             for (size_t j = i; j < i + SHORT; j += KM_LINE) {                                      \
-                PREFETCH(level, pixels + j);                                                       \
+                PREFETCH(pixels + j);                                                              \
                 any = or_line_##level(any, pixels + j);                                            \
             }                                                                                      \
             if (!(is_zero(any)))                                                                   \
@@ -254,7 +252,7 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
     {                                                                                              \
         size_t first = km_simd.in_turns && n > ALL ? ALL : n;                                      \
         size_t i = skip_short_##level(pixels, 0, first);                                           \
-        if (i < first || first == n)                                                               \
+        if (i < first)                                                                             \
             return i;                                                                              \
         for (bool clear = true; clear && i + ALL <= n;) {                                          \
             line_type any[KM_PLACES] = {zero}; /* all of them */                                   \
@@ -269,13 +267,17 @@ enum { SHORT = 16 * KM_LINE, ALL = KM_PLACES * KM_LONG };
         return skip_short_##level(pixels, i, n);                                                   \
     }
 
-/* Over any clear_line, which clears a line of the caches. */
+/* From so many bytes on, stores are faster than what memset does in a core's own cache. */
+enum { STORED = 4096 };
+
+/* Over any clear_line, which clears a line of the caches: in turns, or one after the other if they
+ * are near. */
 #define CLEAR(level, target)                                                                       \
     target static void clear_##level(uint8_t *pixels, size_t n, bool near)                         \
     {                                                                                              \
         bool in_turns = km_simd.in_turns;                                                          \
-        size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE), at_once = in_turns ? ALL : KM_LINE;     \
-        if (n < i + at_once || !(in_turns || near)) {                                              \
+        size_t i = (size_t)(-(uintptr_t)pixels % KM_LINE);                                         \
+        if (n < (in_turns ? ALL : STORED) || !(in_turns || near)) {                                \
             memset(pixels, 0, n);                                                                  \
             return;                                                                                \
         }                                                                                          \
@@ -311,7 +313,7 @@ LIST_LINE(scalar, ANY)
  * writes fewer, and stream, which writes 64 past the caches, to where a line of theirs
  * starts. Rows of 64 pixels or more have no rest: the vectors of their two ends overlap the
  * others, and all agree; but if they are streamed, no line is written both ways, and one in which
- * a row ends and the next begins is written once: to fetch it would take longer than all others. */
+ * a row ends and the next begins is written once: half a line would be fetched from memory. */
 #define PAINT(level, target)                                                                       \
     target static void paint_##level(uint64_t *changes, size_t rows, size_t columns,               \
                                      unsigned skip, uint8_t value, bool streamed, uint8_t *pixels, \
@@ -339,7 +341,7 @@ LIST_LINE(scalar, ANY)
                     expand_some_##level(first, KM_WORD - skip, value, row);                        \
                 for (size_t i = 1; i < full; i++)                                                  \
                     stream_##level(colours[i], value, row + i * KM_WORD - skip);                   \
-                if (tail > 0 && joined && y + 1 < rows)                                            \
+                if (tail > 0 && joined && y + 1 < rows) /* the next row has changes still */       \
                     stream_##level(colours[words - 1] | (colours[0] ^ colours[words]), value,      \
                                    row + columns - tail);                                          \
                 else if (tail > 0)                                                                 \
@@ -536,17 +538,25 @@ static char *write_codes_scalar(const uint32_t *runs, size_t n, char *text)
 /* Code by code and run by run, there is nothing to gain here. */
 #define read_codes_scalar NULL
 #define rows_of_scalar NULL
-#define SCALAR KERNELS(scalar)
+static const km_kernels scalar = KERNELS(scalar);
 
 #if X86
 
-/* Kernels start where a line of the caches does: else what stands before them in this file decides
- * how fast their loops are, by up to a tenth. */
-#define ON_A_LINE aligned(64)
+/* Vector kernels start where a line of the caches does: else what stands before them in this file
+ * decides how fast their loops are, by some 5 %. */
+#define ON_A_LINE aligned(KM_LINE)
 
 /* ---- AVX2: also BMI, POPCNT, as every processor with AVX2 has ---- */
 
 #define AVX2 __attribute__((target("avx2,bmi,bmi2,popcnt,lzcnt"), ON_A_LINE))
+
+/* A constant that the compiler does not know, so that it does not make it anew each time. */
+AVX2 static inline __m256i held_avx2(char byte)
+{
+    __m256i bytes = _mm256_set1_epi8(byte);
+    __asm__("" : "+x"(bytes));
+    return bytes;
+}
 
 /* Of 32 pixels, those that are not 0: 127 more, or as many as there can be, give the sign. */
 AVX2 static inline uint32_t pack32_avx2(const uint8_t *pixels)
@@ -580,10 +590,12 @@ AVX2 static inline __m256i or_line_avx2(__m256i any, const uint8_t *pixels)
         any, _mm256_or_si256(low, _mm256_loadu_si256((const __m256i *)(pixels + 32))));
 }
 
+/* Zeros that the compiler does not know: clang makes a call of memset of a loop that stores 0. */
 AVX2 static inline void clear_line_avx2(uint8_t *line)
 {
-    _mm256_storeu_si256((__m256i *)line, _mm256_setzero_si256());
-    _mm256_storeu_si256((__m256i *)(line + 32), _mm256_setzero_si256());
+    __m256i zero = held_avx2(0);
+    _mm256_storeu_si256((__m256i *)line, zero);
+    _mm256_storeu_si256((__m256i *)(line + 32), zero);
 }
 
 CLEAR(avx2, AVX2)
@@ -815,14 +827,6 @@ AVX2 static inline void sum_up_avx2(const int16_t *differences, size_t n, const 
     _mm256_storeu_si256((__m256i *)halves, both);
     *first_sum += halves[0] + halves[2];
     *second_sum += halves[1] + halves[3];
-}
-
-/* A constant that the compiler does not know, so that it does not make it anew each time. */
-AVX2 static inline __m256i held_avx2(char byte)
-{
-    __m256i bytes = _mm256_set1_epi8(byte);
-    __asm__("" : "+x"(bytes));
-    return bytes;
 }
 
 /* The text is taken wherever codes start and end: a code is read at its last character,
@@ -1232,7 +1236,9 @@ AVX512 static inline void find_rows_avx512(const uint64_t *bits, size_t rows, si
 CHANGES(avx512, AVX512)
 TRANSPOSE_ROWS(avx512, AVX512, 8)
 
-/* Without a branch: of eight words, those with changes close up. */
+/* Without a branch: of KM_BLOCK words, those with changes close up, and their places do; then the
+ * two take turns, as they do in memory. */
+_Static_assert(sizeof(km_changes) == 16 && offsetof(km_changes, first) == 8, "two words");
 AVX512 static size_t list_line_avx512(const uint64_t *bits, size_t words, uint32_t pixel,
                                       km_changes *listed, km_tally *tally)
 {
@@ -1242,8 +1248,9 @@ AVX512 static size_t list_line_avx512(const uint64_t *bits, size_t words, uint32
                                      _mm512_setr_epi64(0, 64, 128, 192, 256, 320, 384, 448));
     __m512i sum = _mm512_setzero_si512();
     km_changes *next = listed;
-    for (size_t i = 0; i < words; i += 8) {
-        __mmask8 there = (__mmask8)_bzhi_u32(0xff, words - i < 8 ? (unsigned)(words - i) : 8);
+    for (size_t i = 0; i < words; i += KM_BLOCK) {
+        size_t left = words - i < KM_BLOCK ? words - i : KM_BLOCK;
+        __mmask8 there = (__mmask8)_bzhi_u32(0xff, (unsigned)left);
         __m512i word = _mm512_maskz_loadu_epi64(there, bits + i);
         __m512i before = _mm512_maskz_loadu_epi64(there, bits + i - 1);
         __m512i changes = _mm512_xor_si512(word, _mm512_shldi_epi64(word, before, 1));
@@ -1254,7 +1261,7 @@ AVX512 static size_t list_line_avx512(const uint64_t *bits, size_t words, uint32
         _mm512_storeu_si512(next, _mm512_permutex2var_epi64(closed, firsts, places));
         _mm512_storeu_si512(next + 4, _mm512_permutex2var_epi64(closed, lasts, places));
         next += _mm_popcnt_u32(some);
-        place = _mm512_add_epi64(place, _mm512_set1_epi64(8 * KM_WORD));
+        place = _mm512_add_epi64(place, _mm512_set1_epi64(KM_BLOCK * KM_WORD));
     }
     tally->changes += (size_t)_mm512_reduce_add_epi64(sum);
     tally->words += (size_t)(next - listed);
@@ -1264,7 +1271,7 @@ AVX512 static size_t list_line_avx512(const uint64_t *bits, size_t words, uint32
 AVX512 static inline void clear_line_avx512(uint8_t *line)
 {
     __m512i zero = _mm512_setzero_si512();
-    __asm__("" : "+v"(zero)); /* or compilers make memset of a loop of these */
+    __asm__("" : "+v"(zero)); /* as in clear_line_avx2 */
     _mm512_storeu_si512((void *)line, zero);
 }
 
@@ -1558,25 +1565,29 @@ static bool has_avx512(void)
 
 /* ---- the choice ---- */
 
-km_kernels km_simd = SCALAR;
+km_kernels km_simd = KERNELS(scalar);
 
 bool km_simd_select(const char *level)
 {
-    bool in_turns = true, found = true;
+    /* From the best on; AVX-512 comes with AVX2. */
+    static const km_kernels *const kernels[] = {
+#if X86
+        &avx512, &avx2,
+#endif
+        &scalar};
+    size_t first = 0;
 #if X86
     fill_tables();
-    in_turns = !has_avx512();
-    if (has_avx512() && (!level || strcmp(level, "avx512") == 0))
-        km_simd = avx512;
-    else if (has_avx2() && (!level || strcmp(level, "avx2") == 0))
-        km_simd = avx2;
-    else
+    first = has_avx512() ? 0 : has_avx2() ? 1 : 2;
+    bool in_turns = first > 0;
+#else
+    bool in_turns = true;
 #endif
-        if (!level || strcmp(level, "scalar") == 0)
-        km_simd = (km_kernels)SCALAR;
-    else
-        found = false;
-    if (found)
-        km_simd.in_turns = in_turns;
-    return found;
+    for (size_t i = first; i < sizeof kernels / sizeof *kernels; i++)
+        if (!level || strcmp(level, kernels[i]->name) == 0) {
+            km_simd = *kernels[i];
+            km_simd.in_turns = in_turns;
+            return true;
+        }
+    return false;
 }

@@ -93,9 +93,9 @@ typedef struct {
 typedef struct {
     const char *name;
 
-    /* Whether memory is read and cleared in KM_PLACES that take turns: not by processors with
-     * AVX-512, whichever level is used on them. Of those that were measured, the ones without it
-     * gain up to a half, and a Zen 5 loses a half. */
+    /* Whether memory is read and cleared in KM_PLACES that take turns: not by processors that are
+     * known to have AVX-512, whichever level is used on them. Of those that were measured, the ones
+     * without it gain up to a half, and a Zen 5 loses a half. */
     bool in_turns;
 
     /* A bit for every pixel that is not 0, of rows x columns pixels, `stride` bytes from row
@@ -118,9 +118,9 @@ typedef struct {
 
     /* Lists the words, of which the first is for the pixels from `pixel` on, that have bits other
      * than the one before; a word with that of the first is in memory before them, and up to
-     * KM_BLOCK - 1 words past the last are read. There is room for as many items as there are
-     * words, and for those to be a multiple of KM_BLOCK. Adds up the changes and the words that
-     * have some. Returns the number of words listed. */
+     * KM_BLOCK - 1 words past the last are read. There is room for as many items as words, rounded
+     * up to a multiple of KM_BLOCK. Adds up the changes and the words that have some. Returns the
+     * number of words listed. */
     size_t (*list_line)(const uint64_t *bits, size_t words, uint32_t pixel, km_changes *listed,
                         km_tally *tally);
 
@@ -130,14 +130,15 @@ typedef struct {
     uint32_t *(*write_dense)(const km_changes *listed, size_t n, uint32_t end, uint32_t *runs);
 
     /* Writes pixels from a bit for each: `value` where the changes down to it are odd, else
-     * 0. A row of changes has whole words, of which the first `skip` bits are left out. Turns
-     * the changes into colours. If they are `streamed`, the pixels of a word, save the first of a
-     * row, are a line of the caches, and do not go through them. */
+     * 0. A row of changes has whole words, of which the first `skip` bits are left out; they are 0,
+     * and so are those past the last column. Turns the changes into colours. If they are
+     * `streamed`, there are 64 columns or more, and the pixels of a word are of one line of the
+     * caches, and do not go through these. */
     void (*paint)(uint64_t *changes, size_t rows, size_t columns, unsigned skip, uint8_t value,
                   bool streamed, uint8_t *pixels, ptrdiff_t stride);
 
-    /* Sets n pixels to 0: what memset does, faster where there are many, or where they are `near`,
-     * in the core's own cache. */
+    /* Sets n pixels to 0, as memset does. Vectors are faster: in turns if there are many pixels,
+     * and without turns for those that are `near`, in the core's own cache. */
     void (*clear)(uint8_t *pixels, size_t n, bool near);
 
     /* Runs of foreground and background in turn, one after the other. */
