@@ -844,7 +844,7 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     cdef _Painting what = [NULL, NULL, strict, 1, False, KM_TO_SHARED]
     if size <= NEAR:
         what.target = KM_TO_CORE
-    elif size >= LARGE and not fresh:
+    elif size >= LARGE and not fresh:  # the system has just brought fresh pages into the caches
         what.target = KM_TO_MEMORY
     threads = _check_threads(threads)
     value = _integer(value, "value")

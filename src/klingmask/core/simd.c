@@ -1277,6 +1277,8 @@ AVX512 static inline void clear_line_avx512(uint8_t *line)
 
 CLEAR(avx512, AVX512)
 
+/* Here and below the value is in all places of a vector outside the loop: it would come there from
+ * an ordinary register each time. */
 AVX512 static inline void expand_avx512(uint64_t word, uint8_t value, uint8_t *pixels)
 {
     _mm512_storeu_si512(pixels, _mm512_maskz_mov_epi8(word, _mm512_set1_epi8((char)value)));
