@@ -510,7 +510,7 @@ def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) 
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TMPDIR": str(shell.folder)},
+            env={**os.environ, "TMPDIR": str(shell.folder), "PYTHONFAULTHANDLER": "1"},
         ) as process,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -528,7 +528,11 @@ def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) 
                 time.sleep(0.5)
                 assert list(shell.folder.glob("klingmask-emulator-*"))
                 process.send_signal(how)
-                assert process.wait(20) == 0
+                try:
+                    assert process.wait(20) == 0
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGABRT)  # it tells what its threads are at
+                    pytest.fail(f"it goes on:\n{process.stderr.read()}")
                 assert isinstance(preview.exception(20), KlingError)
         finally:
             process.kill()
