@@ -6,10 +6,10 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -553,7 +553,8 @@ def serve(folders: tuple[str, ...], port: int) -> None:
         click.echo("Ctrl-C ends it.")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # its files go either way
         with suppress(KeyboardInterrupt):
-            Event().wait()
+            while True:  # a signal may come to another thread, which wakes nobody that waits
+                time.sleep(0.2)
 
 
 def _check_png(output: Path, option: str = "-o") -> None:
