@@ -91,13 +91,15 @@ static void split_line(km_ready *ready, uint32_t width, uint64_t *spare)
     size_t words = bitmap_words(ready->box);
     uint64_t *eroded = ready->line; /* for now */
     memcpy(eroded, ready->inside, words * sizeof *eroded);
-    bool left = true;
-    for (uint32_t done = 0, by = 1; left && done < width; done += by) {
-        by = done == 0 ? 1 : width - done < done ? width - done : done;
-        left = erode(eroded, spare, ready->box.height, ready->words, by);
+    bool any = true;
+    for (uint32_t done = 0; any && done < width;) {
+        uint32_t by = done > 0 ? done : 1;
+        by = by < width - done ? by : width - done;
+        any = erode(eroded, spare, ready->box.height, ready->words, by);
         uint64_t *swap = eroded;
         eroded = spare;
         spare = swap;
+        done += by;
     }
     for (size_t i = 0; i < words; i++) {
         uint64_t kept = eroded[i];

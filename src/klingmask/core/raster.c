@@ -145,10 +145,8 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns; */
-    SHORT_BLOCK = 16384,         /* if not: more lag behind what was asked for ahead */
-    SHORT_ROWS = 8,              /* of a short block, so that a loop has the rounds that processors
-                                    foresee; with 1, COCO's masks take 1.1 x the time */
+    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns, */
+    SHORT_BLOCK = 16384,         /* or, if not, by so few that its bits and it stay near */
     LISTED = 256,                /* words with changes that are listed before they become runs */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8
@@ -224,8 +222,8 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t words = km_words(some);
         if (words == 0)
             break;
-        /* Whole blocks are cut into rows of whole words. */
-        size_t rows = some < block ? 1 : km_simd.in_turns ? KM_PLACES : SHORT_ROWS;
+        /* A line is read in several places if it can be cut into rows of whole words. */
+        size_t rows = some == BLOCK ? KM_PLACES : 1;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;

@@ -59,7 +59,7 @@ static inline uint64_t pack_scalar(const uint8_t *pixels, size_t n)
 /* Images are read once, from memory that may be far. On many processors four streams of reads, each
  * of which goes on from where it is, get more of it than one; and so do four streams of writes that
  * take turns, up to a CHUNK of bytes each time. Where there is one stream, what will be looked at
- * in so many bytes is asked for now: processors do so of their own accord, but not over the end of
+ * in AHEAD bytes is asked for now: processors do so of their own accord, but not over the end of
  * a page. */
 enum { CHUNK = 512, AHEAD = 9216 };
 #if defined(__GNUC__)
@@ -85,8 +85,9 @@ enum { CHUNK = 512, AHEAD = 9216 };
                                          size_t columns, uint64_t *bits)                           \
     {                                                                                              \
         size_t full = columns / KM_WORD, rest = columns % KM_WORD, words = full + (rest > 0);      \
-        bool in_turns = km_simd.in_turns && rows / KM_PLACES * columns >= KM_FAR;                  \
-        size_t part = in_turns ? rows / KM_PLACES : 0;                                             \
+        size_t part = rows / KM_PLACES;                                                            \
+        if (!km_simd.in_turns || part * columns < KM_FAR)                                          \
+            part = 0;                                                                              \
         for (size_t y = 0; y < part; y++) {                                                        \
             const uint8_t *row = pixels + (ptrdiff_t)y * stride;                                   \
             ptrdiff_t apart = (ptrdiff_t)part * stride;                                            \
@@ -787,7 +788,7 @@ enum {
     CHARACTERS = 32,   /* characters at a time */
     DIFFERENCES = 512, /* of a block, and up to CHARACTERS more */
     LARGEST_BITS = 25, /* of a run less one: those of a block add up in 32-bit lanes */
-    PADDING = 16
+    PADDING = 16       /* 0 behind them, as long as the longest vector that adds up */
 };
 
 /* A running sum over every other lane, on top of what the first two are differences to.
