@@ -540,6 +540,22 @@ def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) 
     assert not list(shell.folder.glob("klingmask-emulator-*"))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of threads")
+def test_serve_ends_whichever_thread_a_signal_reaches(shell: Shell) -> None:
+    command = [str(Path(sys.executable).parent / "klingmask"), "serve", str(shell.folder)]
+    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            while "Ctrl-C" not in process.stdout.readline():
+                assert process.poll() is None
+            time.sleep(0.5)  # until it waits
+            threads = {int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+            os.kill((threads - {process.pid}).pop(), signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
 def test_a_result_does_not_take_the_place_of_a_source(shell: Shell) -> None:
     masks = shell.put("masks.png", [A.to_rle()])  # a name that decode would write a picture to
     picture = shell.folder / "picture.png"
