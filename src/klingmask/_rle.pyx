@@ -782,7 +782,7 @@ cdef int _pixel_type(object dtype) except -1:
 
 cdef enum:
     NEAR = 512 << 10  # bytes that a core's own cache holds
-    LARGE = 16 << 20  # and that its share of the caches does not hold
+    LARGE = 32 << 20  # and that all of its caches do not
     FRESH = 32 << 20  # and so many come from the system afresh: 0, and free until written to
 
 
