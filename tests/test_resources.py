@@ -2,6 +2,7 @@
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -121,6 +122,40 @@ def test_a_batch_allocates_its_output_and_little_more() -> None:
             assert peak - allowed < 4 * out[0].nbytes
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("length", [1, 40, 4000])
+def test_a_mask_array_keeps_at_most_twice_its_runs(length: int) -> None:
+    """Room is made for a run of each character; those of long runs have several."""
+    runs = [length] * (1_000_000 // length)
+    runs[1::4] = [2 * length] * len(runs[1::4])
+    rle = km.Mask.from_rle({"size": [sum(runs), 1], "counts": runs}).to_rle()
+    for n in 1, 50:
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            masks = km.MaskArray.from_rles([rle] * n)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert masks[0].runs.tolist() == runs
+        assert kept <= 2 * n * masks[0].runs.nbytes + 200 * n + 1000
+
+
+def test_a_big_batch_does_not_come_from_the_system_each_time() -> None:
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("how memory comes from the system is glibc's way here")
+    import resource
+
+    rng = np.random.default_rng(0)
+    rles = [km.encode(rng.random((400, 500)) < 0.2) for _ in range(40)]
+    size = sum(mask.runs.nbytes for mask in km.MaskArray.from_rles(rles))
+    assert size > 4 << 20
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        km.MaskArray.from_rles(rles)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    assert faults * resource.getpagesize() < size
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.0, True, "1", None])

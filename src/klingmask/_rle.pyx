@@ -228,6 +228,10 @@ cdef enum:
 
 # ---- memory ----
 
+cdef enum:
+    BIG = 128 << 10  # bytes; from here on a block may come from the system, by itself
+
+
 cdef void *_allocate(size_t n, size_t item) except NULL:
     """Room for `n` items, at least one."""
     cdef void *memory = NULL
@@ -244,6 +248,7 @@ cdef class _Memory:
     """A block that lives as long as the object."""
 
     cdef void *data
+    cdef size_t size  # bytes
 
     def __dealloc__(self):
         PyMem_RawFree(self.data)
@@ -258,17 +263,23 @@ cdef class _Memory:
         if moved is NULL:
             return False
         self.data = moved
+        self.size = max(n, 1) * item
         return True
 
-    cdef int resize(self, size_t n, size_t item) except -1:
-        if not self.try_resize(n, item):
-            raise MemoryError(f"no memory for {n} items of {item} bytes")
-        return 0
+    cdef void cut(self, size_t n, size_t item) noexcept nogil:
+        """Gives back what is beyond the first n items, but not of a big block that is half used.
+
+        After one that is cut and then freed, glibc has the next one come from the system again,
+        page by page, which takes several times as long as to read texts into it.
+        """
+        if self.size < BIG or n * item < self.size // 2:
+            self.try_resize(n, item)
 
 
 cdef _Memory _new_memory(size_t n, size_t item):
     cdef _Memory memory = _Memory.__new__(_Memory)
     memory.data = _allocate(n, item)
+    memory.size = max(n, 1) * item
     return memory
 
 
@@ -594,7 +605,7 @@ cdef _Memory _read_all(_Sources sources, bint strict, km_mask *masks):
         )
     if not fine:
         raise sources.explain(&failure)
-    memory.resize(n_runs, sizeof(uint32_t))
+    memory.cut(n_runs, sizeof(uint32_t))
     km_lay_out(masks, sources.n, memory.runs())
     return memory
 
@@ -937,9 +948,9 @@ cdef bint _encode_stack(const _Stack *stack, uint64_t *scratch, km_mask *masks,
         used += n_runs
         pixels += stack.step
         i += 1
-    if memory.data is NULL or used < capacity:  # no images: a block nevertheless
-        if not memory.try_resize(used, sizeof(uint32_t)):
-            return False
+    if memory.data is NULL and not memory.try_resize(0, sizeof(uint32_t)):  # no images
+        return False
+    memory.cut(used, sizeof(uint32_t))
     km_lay_out(masks, stack.n, memory.runs())
     return True
 
@@ -982,7 +993,7 @@ cdef Mask _new_mask(const km_mask *c, _Memory memory):
 cdef Mask _own(_Memory memory, size_t n_runs, uint32_t height, uint32_t width):
     """A mask of the first runs in `memory`, which it cuts to size."""
     cdef km_mask c
-    memory.resize(n_runs, sizeof(uint32_t))
+    memory.cut(n_runs, sizeof(uint32_t))
     c.runs = memory.runs()
     c.n_runs = n_runs
     c.height = height
