@@ -449,35 +449,33 @@ static uint64_t count_shared_scalar(const km_block *block)
     return count;
 }
 
-/* Over any set_range, which sets the bits from..to - 1. */
-#define SET_RUNS(level, target)                                                                    \
-    target static void set_runs_##level(const uint32_t *runs, size_t n, uint64_t start,            \
-                                        uint64_t from, uint64_t to, uint64_t *bits)                \
+/* Over a set_range, which sets the bits from..to - 1. */
+#define SET_RUNS(name, target, set_range)                                                          \
+    target static void name(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,         \
+                            uint64_t to, uint64_t *bits)                                           \
     {                                                                                              \
         for (size_t i = 0; i < n && start < to; i += 2) {                                          \
             uint64_t end = start + runs[i];                                                        \
             uint64_t first = start > from ? start : from, last = end < to ? end : to;              \
             if (first < last)                                                                      \
-                set_range_##level(bits, first - from, last - from);                                \
+                set_range(bits, first - from, last - from);                                        \
             start = end + (i + 1 < n ? runs[i + 1] : 0);                                           \
         }                                                                                          \
     }
 
+/* Without a branch but for the words between. */
 static inline void set_range_scalar(uint64_t *bits, uint64_t from, uint64_t to)
 {
-    size_t first = (size_t)(from / KM_WORD), last = (size_t)((to - 1) / KM_WORD);
-    unsigned low = (unsigned)(from % KM_WORD), high = (unsigned)((to - 1) % KM_WORD) + 1;
-    if (first == last) {
-        bits[first] |= km_range(low, high);
-        return;
-    }
-    bits[first] |= km_range(low, KM_WORD);
-    for (size_t i = first + 1; i < last; i++)
-        bits[i] = ~UINT64_C(0);
-    bits[last] |= km_range(0, high);
+    uint64_t *first = bits + from / KM_WORD, *last = bits + (to - 1) / KM_WORD;
+    uint64_t head = ~UINT64_C(0) << from % KM_WORD, tail = ~UINT64_C(0) >> (0 - to) % KM_WORD;
+    uint64_t apart = first == last ? 0 : ~UINT64_C(0);
+    *first |= head & (tail | apart);
+    for (uint64_t *word = first + 1; word < last; word++)
+        *word = ~UINT64_C(0);
+    *last |= tail & (head | apart);
 }
 
-SET_RUNS(scalar, ANY)
+SET_RUNS(set_runs_scalar, ANY, set_range_scalar)
 
 /* What tiers share, over any add_shared, which adds what spans of columns share to a sum
  * and is given where the two of them start. */
@@ -1132,7 +1130,18 @@ AVX2 static inline void set_range_avx2(uint64_t *bits, uint64_t from, uint64_t t
     _mm256_storeu_si256(words, _mm256_or_si256(_mm256_loadu_si256(words), set));
 }
 
-SET_RUNS(avx2, AVX2)
+SET_RUNS(set_far_runs, AVX2, set_range_avx2)
+
+/* Where there is more than one a word, it is hard to predict whether one ends in the word that it
+ * starts in. */
+AVX2 static void set_runs_avx2(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
+                               uint64_t to, uint64_t *bits)
+{
+    if (to - from < (uint64_t)n / 2 * KM_WORD)
+        set_runs_scalar(runs, n, start, from, to, bits);
+    else
+        set_far_runs(runs, n, start, from, to, bits);
+}
 
 AVX2 static inline __m256i add_shared_avx2(__m256i sum, const km_tier *a, size_t i,
                                            const km_tier *b, size_t j)
