@@ -108,30 +108,43 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
     return shared.from < shared.to ? shared : (km_extent){0, 0};
 }
 
-/* A union is the bits of the foreground, or-ed; an intersection what is left by the bits of
- * the background, or-ed. The bits from scratch[1] on begin with the extent, outside which
- * there is background. */
+/* Sets the bits, of which the first is for the first pixel of the extent, that are foreground of
+ * some mask, or background of some. Words that are full change no more: they are left out from both
+ * ends, and soon that is all of them if the masks have nothing in common. */
+static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
+                       uint64_t *bits)
+{
+    const uint64_t full = ~UINT64_C(0);
+    size_t first = 0, end = km_words(extent.to - extent.from);
+    unsigned tail = (extent.to - extent.from) % KM_WORD;
+    memset(bits, 0, end * sizeof *bits);
+    if (tail > 0 && !foreground)
+        bits[end - 1] = km_range(tail, KM_WORD);
+    for (size_t i = 0; i < n && first < end; i++) {
+        const uint32_t *own = masks[i].runs;
+        size_t skip = foreground; /* a run of background */
+        km_simd.set_runs(own + skip, masks[i].n_runs - skip, foreground ? own[0] : 0,
+                         extent.from + first * KM_WORD, extent.from + end * KM_WORD, bits + first);
+        while (first < end && bits[first] == full)
+            first++;
+        while (first < end && bits[end - 1] == full)
+            end--;
+    }
+}
+
+/* A union is what the foreground of some mask takes up; an intersection what the background of all
+ * leaves. The bits from scratch[1] on begin with the extent, outside which there is background. */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
                               uint32_t *runs, uint64_t *scratch)
 {
     enum { BLOCK = 256 };
     bool uniting = operation == KM_UNION;
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
-    uint64_t length = extent.to - extent.from, *bits = scratch + 1;
-    size_t words = km_words(length);
+    uint64_t *bits = scratch + 1, background = uniting ? 0 : ~UINT64_C(0);
+    size_t words = km_words(extent.to - extent.from);
     uint32_t *next = runs, end = 0;
-    unsigned tail = length % KM_WORD;
-    memset(bits, 0, words * sizeof *bits);
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t *own = masks[i].runs;
-        size_t skip = uniting; /* a run of background */
-        km_simd.set_runs(own + skip, masks[i].n_runs - skip, uniting ? own[0] : 0, extent.from,
-                         extent.to, bits);
-    }
-    uint64_t background = uniting ? 0 : ~UINT64_C(0);
+    unite_bits(masks, n, uniting, extent, bits);
     bits[-1] = background;
-    if (tail > 0 && !uniting)
-        bits[words - 1] |= km_range(tail, KM_WORD);
     for (size_t i = 0; i < words; i += BLOCK) {
         km_changes listed[BLOCK];
         km_tally tally = {0, 0};
