@@ -137,7 +137,10 @@ def test_where_chooses_by_label() -> None:
     found = find_masks(SAV)
     assert found.where(frame=4, object="9").labels == [{"frame": 4, "object": 9}]
     assert len(found.where(frame="4").masks) == 2
-    assert len(found.where(nothing=1).masks) == 0
+    assert len(found.where(frame=5).masks) == 0
+    with pytest.raises(km.RLEError, match=r"label 'image'; the labels are frame, object$"):
+        found.where(frame=4, image=1)
+    assert found.where(frame=5).where(image=1).labels == []
     assert found.where().labels == found.labels
 
 

@@ -88,16 +88,11 @@ def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
             raise click.BadParameter(f"{condition!r} is not KEY=VALUE", param_hint="--where")
         wanted[key] = value
     try:
-        found = read_masks(file.read())
+        chosen = read_masks(file.read()).where(**wanted)
     except km.RLEError as error:
         raise click.ClickException(f"{file.name}: {error}") from error
-    chosen = found.where(**wanted)
     if wanted and not chosen.labels:
-        keys = sorted({key for labels in found.labels for key in labels}) or ["nothing"]
-        raise click.ClickException(
-            f"{file.name}: no mask has {' and '.join(where)}; masks are labelled by "
-            + ", ".join(keys)
-        )
+        raise click.ClickException(f"{file.name}: no mask has {' and '.join(where)}")
     return chosen
 
 
@@ -229,7 +224,7 @@ _outline = click.option(
     "--outline", type=int, default=0, help="Width in pixels.", show_default=True
 )
 _video = click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-_step = click.option("--step", type=int, help="For how many frames masks stand.")
+_step = click.option("--step", type=int, help="How many frames a mask stands for.")
 
 
 @main.command()
@@ -337,13 +332,17 @@ def _place(text: str) -> tuple[bool, float, float]:
     type=_place,
     metavar="X,Y",
     multiple=True,
-    help="A click; pixels, or shares with a point.",
+    help="A click, in pixels as 427,560 or in shares of the frame as 0.33,0.78.",
 )
-@click.option("--frame", type=int, default=0, help="That is clicked.", show_default=True)
+@click.option("--frame", type=int, default=0, help="The frame to click.", show_default=True)
 @click.option("--remove", metavar="WHAT", help="Delete this.")
 @click.option("--swap", nargs=2, metavar="OLD NEW", help="Put NEW, of the image, for OLD.")
 @click.option("--add", metavar="WHAT", help="Add this, of the image.")
-@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For --swap and --add.",
+)
 @click.option("--mask", type=click.Path(path_type=Path), help="Save what is selected, as PNG.")
 @click.option("--preview", type=click.Path(path_type=Path), help="Save the preview video.")
 @click.option(
@@ -352,7 +351,7 @@ def _place(text: str) -> tuple[bool, float, float]:
     help="Save the masks of every frame, as JSON for `klingmask video`.",
 )
 @click.option("--local", is_flag=True, help="VIDEO is a file; an emulator edits it, for nothing.")
-@click.option("--pro", is_flag=True, help="Better and dearer.")
+@click.option("--pro", is_flag=True, help="A better edit, which costs more.")
 @click.option("--yes", is_flag=True, help="Do not ask before it costs money.")
 @_output
 def edit(

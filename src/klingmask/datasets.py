@@ -34,14 +34,28 @@ class LabelledMasks:
     """What the file is, in words."""
     masks: MaskArray
     labels: list[Labels]
-    """One dict a mask: frame, object, image, category, score, as far as known."""
+    """One dict a mask: frame, object, image, category, score, as far as known. COCO's image_id and
+    category_id are image and category."""
     every: int = 1
     """How many frames of the video lie from one with masks to the next."""
     frames: tuple[Any, ...] = ()
     """The frames that the file lists, also those without masks."""
 
     def where(self, **wanted: object) -> "LabelledMasks":
-        """Return those masks whose labels have these values (compared as text)."""
+        """Return those masks whose labels have these values (compared as text).
+
+        Raises
+        ------
+        RLEError
+            If no mask at all has such a label: COCO's image_id is the label image here.
+        """
+        known = {key for labels in self.labels for key in labels}
+        unknown = sorted(wanted.keys() - known)
+        if unknown and self.labels:
+            raise RLEError(
+                f"no mask has the label {unknown[0]!r}; the labels are "
+                + (", ".join(sorted(known)) or "none")
+            )
         kept = [
             index
             for index, labels in enumerate(self.labels)
