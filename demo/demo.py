@@ -19,7 +19,8 @@ from klingmask.video import contact_sheet, frame_at
 
 OUT = Path(__file__).parent / "out"
 FRAME = 12
-CLICKS = [(427, 560), (412, 530), (495, 440), (575, 449)]  # body, wing, head, beak
+# Body, wing, head, beak and tail.
+CLICKS = [(427, 560), (412, 530), (495, 440), (575, 449), (300, 496)]
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
         edit = client.edit_video(video_url=emulator.url_of(source))
         selection = edit.add_selection(FRAME, [edit.point(x, y) for x, y in CLICKS])
         mask = selection.union
-        print(f"selected: {mask.area} pixels, box {mask.bbox}, {len(mask.counts)} bytes as text")
+        print(f"selected: on frame {FRAME}, {mask.area} pixels, box {mask.bbox}")
         (OUT / "mask.png").write_bytes(mask.to_png())
         laid = overlay(frame_at(source, FRAME), {0: mask}, outline=3)
         Image.fromarray(laid).save(OUT / "overlay.png")
