@@ -138,6 +138,7 @@ cdef extern from "klingmask.h" nogil:
     void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs)
     size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b,
                       uint32_t *runs)
+    size_t km_total_runs(const km_mask *masks, size_t n)
     size_t km_combine_all_scratch(const km_mask *masks, size_t n)
     size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n,
                           uint32_t *runs, uint64_t *scratch)
@@ -232,11 +233,13 @@ cdef enum:
     BIG = 128 << 10  # bytes; from here on a block may come from the system, by itself
 
 
+cdef void *_resized(void *memory, size_t n, size_t item) noexcept nogil:
+    """The block, or a new one, with room for n items, at least one; NULL if there is none."""
+    return PyMem_RawRealloc(memory, max(n, 1) * item) if n <= <size_t>INT64_MAX // item else NULL
+
+
 cdef void *_allocate(size_t n, size_t item) except NULL:
-    """Room for `n` items, at least one."""
-    cdef void *memory = NULL
-    if n <= <size_t>INT64_MAX // item:
-        memory = PyMem_RawMalloc(max(n, 1) * item)
+    cdef void *memory = _resized(NULL, n, item)
     if memory is NULL:
         raise MemoryError(f"no memory for {n} items of {item} bytes")
     return memory
@@ -257,20 +260,19 @@ cdef class _Memory:
         return <uint32_t *>self.data
 
     cdef bint try_resize(self, size_t n, size_t item) noexcept nogil:
-        cdef void *moved = NULL
-        if n <= <size_t>INT64_MAX // item:
-            moved = PyMem_RawRealloc(self.data, max(n, 1) * item)
+        cdef void *moved = _resized(self.data, n, item)
         if moved is NULL:
             return False
         self.data = moved
-        self.size = max(n, 1) * item
+        self.size = n * item
         return True
 
     cdef void cut(self, size_t n, size_t item) noexcept nogil:
-        """Gives back what is beyond the first n items, but not of a big block that is half used.
+        """Gives back what is beyond the first n items, unless it is big and half of it is used.
 
-        After one that is cut and then freed, glibc has the next one come from the system again,
-        page by page, which takes several times as long as to read texts into it.
+        After a big one that is cut and then freed, glibc has the next one come from the system
+        again, page by page, which takes several times as long as to read texts into it. A block
+        that grew by doubling is never cut for that reason. What cannot be given back is kept.
         """
         if self.size < BIG or n * item < self.size // 2:
             self.try_resize(n, item)
@@ -279,7 +281,7 @@ cdef class _Memory:
 cdef _Memory _new_memory(size_t n, size_t item):
     cdef _Memory memory = _Memory.__new__(_Memory)
     memory.data = _allocate(n, item)
-    memory.size = max(n, 1) * item
+    memory.size = n * item
     return memory
 
 
@@ -793,8 +795,7 @@ cdef int _pixel_type(object dtype) except -1:
 
 cdef enum:
     NEAR = 512 << 10  # bytes that a core's own cache holds
-    LARGE = 32 << 20  # and that all of its caches do not
-    FRESH = 32 << 20  # and so many come from the system afresh: 0, and free until written to
+    LARGE = 32 << 20  # bytes that all of its caches do not hold; if new, the system clears them
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
@@ -851,11 +852,10 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     """
     cdef bint columns = order == "F", stacked = many is not None, new = out is None
     cdef uint64_t size = n * km_pixels(masks) if n else 0
-    cdef bint fresh = new and size >= FRESH
     cdef _Painting what = [NULL, NULL, strict, 1, False, KM_TO_SHARED]
     if size <= NEAR:
         what.target = KM_TO_CORE
-    elif size >= LARGE and not fresh:  # the system has just brought fresh pages into the caches
+    elif size >= LARGE and not new:  # a new one's pages the system has just brought into the caches
         what.target = KM_TO_MEMORY
     threads = _check_threads(threads)
     value = _integer(value, "value")
@@ -865,7 +865,7 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     if new:
         # What is near, the core clears faster than the system's memory comes cleared.
         what.cleared = not columns and (
-            fresh if stacked else size > NEAR and km_is_narrow(masks)
+            size >= LARGE if stacked else size > NEAR and km_is_narrow(masks)
         )
         pixels = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
     else:
@@ -991,7 +991,7 @@ cdef Mask _new_mask(const km_mask *c, _Memory memory):
 
 
 cdef Mask _own(_Memory memory, size_t n_runs, uint32_t height, uint32_t width):
-    """A mask of the first runs in `memory`, which it cuts to size."""
+    """A mask of the first runs in `memory`, which it cuts."""
     cdef km_mask c
     memory.cut(n_runs, sizeof(uint32_t))
     c.runs = memory.runs()
@@ -1652,7 +1652,9 @@ cdef class MaskArray:
     """Many masks in one block of memory: a sequence with columns.
 
     Made by `from_rles` or `from_numpy`. An integer index gives a `Mask`; a
-    slice, or an array of indices or bools, a MaskArray that shares the runs.
+    slice, or an array of indices or bools, a MaskArray. Both share the runs,
+    so one mask that is kept keeps those of all; what
+    ``MaskArray.from_rles([mask])`` makes has its own.
     Sizes may differ, save where masks meet in one image.
     """
 
@@ -1828,11 +1830,8 @@ cdef class MaskArray:
         if self.n == 0:
             raise RLEError("no masks: without one, the result has no size")
         _require_one_size(self.items(), self.n)
-        cdef size_t total = 0, i = 0, n_runs
-        while i < self.n:
-            total += self.items()[i].n_runs
-            i += 1
-        cdef _Memory runs = _new_memory(total, sizeof(uint32_t))
+        cdef size_t n_runs
+        cdef _Memory runs = _new_memory(km_total_runs(self.items(), self.n), sizeof(uint32_t))
         cdef _Memory scratch = _new_memory(
             km_combine_all_scratch(self.items(), self.n), sizeof(uint64_t)
         )

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long checks, by_bits, by_tiers;
+static unsigned long checks, by_bits, by_tiers, united_by_bits;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -84,21 +84,29 @@ static void draw_bands(sample *s)
     }
 }
 
-/* A few pixels in the void. */
-static void draw_dots(sample *s, size_t n)
+/* A few pixels in the void, or a few holes in all foreground. */
+static void draw_dots(sample *s, size_t n, bool holes)
 {
-    memset(s->pixels, 0, n);
+    memset(s->pixels, holes ? 255 : 0, n);
     for (uint32_t dots = below(4); dots > 0; dots--) {
         size_t first = below((uint32_t)n), some = 1 + below(below(2) ? 3 : 300);
-        memset(s->pixels + first, 1 + (int)below(255), n - first < some ? n - first : some);
+        memset(s->pixels + first, holes ? 0 : 1 + (int)below(255),
+               n - first < some ? n - first : some);
     }
+}
+
+/* Noise, of which an eighth is background. */
+static void draw_noise(sample *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        s->pixels[i] = (uint8_t)below(8);
 }
 
 static sample random_sample(uint32_t height, uint32_t width)
 {
     size_t n = (size_t)height * width;
     sample s = {{NULL, 0, height, width}, room(n + 1, sizeof(uint32_t)), room(n, 1)};
-    uint32_t rarity = 1 + below(below(4) ? 60 : 2 * height + 1), kind = below(8);
+    uint32_t rarity = 1 + below(below(4) ? 60 : 2 * height + 1), kind = below(10);
     uint8_t colour = 0;
     for (size_t i = 0; i < n; i++) {
         if (kind > 1 && below(rarity) == 0)
@@ -107,8 +115,10 @@ static sample random_sample(uint32_t height, uint32_t width)
     }
     if (kind == 2)
         draw_bands(&s);
-    if (kind == 3 && n > 0)
-        draw_dots(&s, n);
+    if ((kind == 3 || kind == 4) && n > 0)
+        draw_dots(&s, n, kind == 4);
+    if (kind == 5)
+        draw_noise(&s, n);
     s.mask.n_runs = reference_runs(s.pixels, n, s.runs);
     s.mask.runs = s.runs;
     return s;
@@ -525,6 +535,22 @@ static void check_measuring(const km_mask *masks, size_t n)
     free(runs);
 }
 
+/* What masks take that are combined by merging their runs. */
+static size_t merging_scratch(const km_mask *masks, size_t n)
+{
+    return (n * sizeof(km_mask) + km_total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) +
+           1;
+}
+
+/* Leaves no foreground but in the pixels from..to - 1. */
+static void confine(sample *s, size_t from, size_t to)
+{
+    size_t n = (size_t)km_pixels(&s->mask);
+    for (size_t i = 0; i < n; i++)
+        s->pixels[i] = i >= from && i < to ? s->pixels[i] : 0;
+    s->mask.n_runs = reference_runs(s->pixels, n, s->runs);
+}
+
 static void check_many(uint32_t height, uint32_t width, size_t n)
 {
     sample *samples = room(n, sizeof *samples);
@@ -536,8 +562,15 @@ static void check_many(uint32_t height, uint32_t width, size_t n)
         memset(any, 0, pixels);
         memset(all, 1, pixels);
     }
+    size_t from = 0, to = pixels;
+    if (pixels > 0 && below(2)) {
+        from = below((uint32_t)pixels);
+        to = from + 1 + below((uint32_t)(pixels - from));
+    }
     for (size_t i = 0; i < n; i++) {
         samples[i] = random_sample(height, width);
+        if (from > 0 || to < pixels)
+            confine(&samples[i], from, to);
         masks[i] = samples[i].mask;
         total += masks[i].n_runs;
         for (size_t j = 0; j < pixels; j++)
@@ -545,7 +578,9 @@ static void check_many(uint32_t height, uint32_t width, size_t n)
     }
     check_measuring(masks, n);
     uint32_t *runs = room(total, sizeof *runs);
-    uint64_t *scratch = room(km_combine_all_scratch(masks, n), sizeof *scratch);
+    size_t words = km_combine_all_scratch(masks, n);
+    united_by_bits += words != merging_scratch(masks, n);
+    uint64_t *scratch = room(words, sizeof *scratch);
     size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch);
     km_mask wanted = {expected, reference_runs(any, pixels, expected), height, width};
     check_runs(runs, found, &wanted);
@@ -612,6 +647,58 @@ static void check_faults_among_many(void)
     memset(text + length, '0', MANY);
     text[length + MANY] = 0;
     expect_fault(text, 3 << 13, 1 << 14, KM_OVERSHOOT, length);
+    /* A difference that takes a run past 2**32, where 5 would do: ']6' is 205 and '^4' is 142. */
+    uint32_t far[3] = {50, UINT32_MAX - 199, 1};
+    length = km_format(far, 3, text);
+    memcpy(text + length, "]6^4", 5);
+    expect_fault(text, 65535, 65537, KM_OVERSHOOT, length);
+}
+
+/* Many masks of a few runs over an image that one mask has many in: none writes all its bits. */
+static void check_lopsided(void)
+{
+    enum { MANY = 100, DENSE = 1 << 12 };
+    uint32_t height = 1 << 10, width = 1 << 9, few[3] = {2, height * width - 4, 2};
+    uint32_t *dense = room(DENSE + 1, sizeof *dense);
+    km_mask masks[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        masks[i] = (km_mask){few, 3, height, width};
+    for (size_t i = 0; i < DENSE; i++)
+        dense[i] = 1;
+    dense[DENSE] = height * width - DENSE;
+    masks[0] = (km_mask){dense, DENSE + 1, height, width};
+    CHECK(km_combine_all_scratch(masks, 10) != merging_scratch(masks, 10));
+    size_t words = km_combine_all_scratch(masks, MANY);
+    CHECK(words == merging_scratch(masks, MANY));
+    uint64_t *scratch = room(words, sizeof *scratch);
+    uint32_t *runs = room(km_total_runs(masks, MANY), sizeof *runs);
+    CHECK(km_combine_all(KM_UNION, masks, MANY, runs, scratch) == 3);
+    CHECK(runs[0] == 1 && runs[1] == height * width - 3 && runs[2] == 2);
+    free(runs);
+    free(scratch);
+    free(dense);
+}
+
+/* Two masks lack the same pixel and a third has it, and the reverse of that. */
+static void check_last_pixels(void)
+{
+    enum { PIXELS = 200 };
+    for (uint32_t place = 0; place < PIXELS; place++) {
+        uint32_t rest = PIXELS - 1 - place, runs[10];
+        uint32_t hole[4] = {0, place, 1, rest}, dot[3] = {place, 1, rest};
+        km_mask lacking = {hole, rest ? 4 : 3, 8, 25}, having = {dot, rest ? 3 : 2, 8, 25};
+        if (place == 0)
+            lacking = (km_mask){hole + 2, 2, 8, 25};
+        km_mask whole[3] = {lacking, lacking, having}, none[3] = {having, having, lacking};
+        uint64_t *scratch = room(km_combine_all_scratch(whole, 3), sizeof *scratch);
+        CHECK(km_combine_all(KM_UNION, whole, 3, runs, scratch) == 2);
+        CHECK(runs[0] == 0 && runs[1] == PIXELS);
+        free(scratch);
+        scratch = room(km_combine_all_scratch(none, 3), sizeof *scratch);
+        CHECK(km_combine_all(KM_INTERSECTION, none, 3, runs, scratch) == 1);
+        CHECK(runs[0] == PIXELS);
+        free(scratch);
+    }
 }
 
 /* What fills columns from top to bottom takes no work, and no room, for each of them. */
@@ -663,6 +750,17 @@ static void check_huge(void)
         free(back);
         check_full(&full);
     }
+    /* A pixel in each of the last columns, of so many that floats do not tell which it is. */
+    enum { LAST = 32 };
+    uint32_t columns = UINT32_C(1) << 28, dots[2 * LAST + 1];
+    for (size_t i = 0; i < LAST; i++) {
+        dots[2 * i] = i > 0 ? 4 : 5 * (columns - LAST) + 2;
+        dots[2 * i + 1] = 1;
+    }
+    dots[2 * LAST] = 2;
+    km_mask wide = {dots, 2 * LAST + 1, 5, columns};
+    km_box box = km_bounds(&wide);
+    CHECK(box.x == columns - LAST && box.y == 2 && box.width == LAST && box.height == 1);
 }
 
 /* Images of two parts, which meet where what is looked at at once ends, or next to it, in either
@@ -691,6 +789,8 @@ static void check_everything(void)
     check_ends();
     check_faults();
     check_faults_among_many();
+    check_lopsided();
+    check_last_pixels();
     check_huge();
     uint32_t edges[] = {0, 1, 2, 7, 8, 9, 63, 64, 65};
     for (unsigned i = 0; i < 9; i++)
@@ -765,9 +865,9 @@ int main(void)
         CHECK(strcmp(km_simd.name, level) == 0 && km_simd.in_turns == !one_place);
         km_simd.in_turns = i % 2; /* whatever is best here */
         checks = 0;
-        by_bits = by_tiers = 0;
+        by_bits = by_tiers = united_by_bits = 0;
         check_everything();
-        CHECK(by_bits > 100 && by_tiers > 50);
+        CHECK(by_bits > 100 && by_tiers > 50 && united_by_bits > 50);
         printf("core: %lu checks hold with %s, %s\n", checks, level, how);
     }
     return 0;

@@ -152,23 +152,6 @@ static uint64_t words_of_bits(const km_shape *shape)
     return (uint64_t)(bands_end(box) - first_band(box)) * box.width;
 }
 
-/* Sets rows of a column of bands that are `width` words apart; from < to. */
-static inline void set_rows(uint64_t *word, size_t width, uint64_t from, uint64_t to)
-{
-    uint64_t first = from / KM_WORD, last = (to - 1) / KM_WORD;
-    uint64_t low = ~UINT64_C(0) << from % KM_WORD;
-    uint64_t high = ~UINT64_C(0) >> (KM_WORD - 1 - (to - 1) % KM_WORD);
-    word += first * width;
-    if (first == last) {
-        *word |= low & high;
-        return;
-    }
-    *word |= low;
-    for (uint64_t band = first + 1; band < last; band++)
-        *(word += width) = ~UINT64_C(0);
-    word[width] |= high;
-}
-
 /* Returns where what it writes ends. */
 static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
 {
@@ -179,7 +162,8 @@ static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
     km_piece piece;
     memset(scratch, 0, words * sizeof *scratch);
     while (km_walk_on(&walk, &piece))
-        set_rows(scratch + (piece.column - box.x), box.width, piece.first - top, piece.end - top);
+        km_set_range(scratch + (piece.column - box.x), box.width, piece.first - top,
+                     piece.end - top);
     shape->bits = scratch;
     return scratch + words;
 }

@@ -161,8 +161,10 @@ typedef enum {
 /* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
+size_t km_total_runs(const km_mask *masks, size_t n);
+
 /* Combines n >= 1 masks under KM_UNION or KM_INTERSECTION. `runs` has room for
- * the runs of all masks together, `scratch` km_combine_all_scratch() words. */
+ * km_total_runs(), `scratch` km_combine_all_scratch() words. */
 size_t km_combine_all_scratch(const km_mask *masks, size_t n);
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
                       uint64_t *scratch);

@@ -31,7 +31,7 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
     return writer.n;
 }
 
-static size_t total_runs(const km_mask *masks, size_t n)
+size_t km_total_runs(const km_mask *masks, size_t n)
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
@@ -71,6 +71,8 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
     return level[0].n_runs;
 }
 
+enum { LISTED = 256 }; /* words that are looked at before their changes become runs */
+
 /* The pixels, in column-major order, outside which nothing has to be looked at. */
 typedef struct {
     uint64_t from, to;
@@ -109,35 +111,35 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
 }
 
 /* Sets the bits, of which the first is for the first pixel of the extent, that are foreground of
- * some mask, or background of some. Words that are full change no more: they are left out from both
- * ends, and soon that is all of them if the masks have nothing in common. */
+ * some mask, or background of some, and those past the extent; clears the others. Words that are
+ * full change no more: they are left out from both ends, and soon that is all of them if the masks
+ * have nothing in common. */
 static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
                        uint64_t *bits)
 {
     const uint64_t full = ~UINT64_C(0);
-    size_t first = 0, end = km_words(extent.to - extent.from);
+    size_t low = 0, high = km_words(extent.to - extent.from);
     unsigned tail = (extent.to - extent.from) % KM_WORD;
-    memset(bits, 0, end * sizeof *bits);
-    if (tail > 0 && !foreground)
-        bits[end - 1] = km_range(tail, KM_WORD);
-    for (size_t i = 0; i < n && first < end; i++) {
+    memset(bits, 0, high * sizeof *bits);
+    if (tail > 0)
+        bits[high - 1] = km_range(tail, KM_WORD);
+    for (size_t i = 0; i < n && low < high; i++) {
         const uint32_t *own = masks[i].runs;
         size_t skip = foreground; /* a run of background */
         km_simd.set_runs(own + skip, masks[i].n_runs - skip, foreground ? own[0] : 0,
-                         extent.from + first * KM_WORD, extent.from + end * KM_WORD, bits + first);
-        while (first < end && bits[first] == full)
-            first++;
-        while (first < end && bits[end - 1] == full)
-            end--;
+                         extent.from + low * KM_WORD, extent.from + high * KM_WORD, bits + low);
+        while (low < high && bits[low] == full)
+            low++;
+        while (low < high && bits[high - 1] == full)
+            high--;
     }
 }
 
-/* A union is what the foreground of some mask takes up; an intersection what the background of all
- * leaves. The bits from scratch[1] on begin with the extent, outside which there is background. */
+/* A union is what the foreground of some mask takes up, an intersection what no mask's background
+ * does. The bits from scratch[1] on begin with the extent, outside which there is background. */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
                               uint32_t *runs, uint64_t *scratch)
 {
-    enum { BLOCK = 256 };
     bool uniting = operation == KM_UNION;
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
     uint64_t *bits = scratch + 1, background = uniting ? 0 : ~UINT64_C(0);
@@ -145,15 +147,16 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     uint32_t *next = runs, end = 0;
     unite_bits(masks, n, uniting, extent, bits);
     bits[-1] = background;
-    for (size_t i = 0; i < words; i += BLOCK) {
-        km_changes listed[BLOCK];
+    for (size_t i = 0; i < words; i += LISTED) {
+        km_changes listed[LISTED];
         km_tally tally = {0, 0};
-        size_t some = words - i < BLOCK ? words - i : BLOCK;
+        size_t some = words - i < LISTED ? words - i : LISTED;
         uint32_t first = (uint32_t)(extent.from + i * KM_WORD);
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         next = km_write_runs(listed, found, km_is_dense(tally), &end, next);
     }
-    if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) { /* no change shows the end */
+    if ((bits[(ptrdiff_t)words - 1] ^ background) >>
+        (KM_WORD - 1)) { /* foreground to the end, and no change there */
         *next++ = (uint32_t)extent.to - end;
         end = (uint32_t)extent.to;
     }
@@ -162,27 +165,34 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     return (size_t)(next - runs);
 }
 
-/* Bits are set and read by the word, runs merged one by one; for few runs in a
- * large image, though, there are too many bits. */
-static bool bits_are_worth_it(const km_mask *masks, size_t n)
+/* How many words of bits are worth it, or 0. They are set and read by the word, runs merged one by
+ * one; but a few runs in a large image are too many words to read, and many masks of a few runs
+ * beside one of many too many to set. */
+static size_t words_worth_it(const km_mask *masks, size_t n)
 {
+    enum { READ = 8, SET = 64 }; /* words for a run */
     km_extent all = extent_of_union(masks, n);
-    return n > 2 && km_words(all.to - all.from) <= 8 * total_runs(masks, n);
+    uint64_t words = km_words(all.to - all.from), set = 0, total = km_total_runs(masks, n);
+    for (size_t i = 0; i < n; i++) {
+        km_extent own = extent_of(&masks[i]);
+        set += km_words(own.to - own.from);
+    }
+    return n > 2 && words <= READ * total && set <= SET * total ? (size_t)words : 0;
 }
 
 size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 {
-    if (bits_are_worth_it(masks, n)) {
-        km_extent all = extent_of_union(masks, n);
-        return 1 + km_words(all.to - all.from) + KM_BLOCK; /* for what vectors look at too */
-    }
-    return (n * sizeof(km_mask) + total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) + 1;
+    size_t words = words_worth_it(masks, n);
+    if (words > 0)
+        return 1 + words + KM_BLOCK; /* for what vectors look at too */
+    return (n * sizeof(km_mask) + km_total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) +
+           1;
 }
 
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
                       uint64_t *scratch)
 {
-    if (bits_are_worth_it(masks, n))
+    if (words_worth_it(masks, n) > 0)
         return combine_by_bits(operation, masks, n, runs, scratch);
     km_mask *folds = (km_mask *)scratch;
     return combine_by_merging(operation, masks, n, runs, folds, (uint32_t *)(folds + n));

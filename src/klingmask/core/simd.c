@@ -463,16 +463,9 @@ static uint64_t count_shared_scalar(const km_block *block)
         }                                                                                          \
     }
 
-/* Without a branch but for the words between. */
 static inline void set_range_scalar(uint64_t *bits, uint64_t from, uint64_t to)
 {
-    uint64_t *first = bits + from / KM_WORD, *last = bits + (to - 1) / KM_WORD;
-    uint64_t head = ~UINT64_C(0) << from % KM_WORD, tail = ~UINT64_C(0) >> (0 - to) % KM_WORD;
-    uint64_t apart = first == last ? 0 : ~UINT64_C(0);
-    *first |= head & (tail | apart);
-    for (uint64_t *word = first + 1; word < last; word++)
-        *word = ~UINT64_C(0);
-    *last |= tail & (head | apart);
+    km_set_range(bits, 1, from, to);
 }
 
 SET_RUNS(set_runs_scalar, ANY, set_range_scalar)
@@ -1130,17 +1123,22 @@ AVX2 static inline void set_range_avx2(uint64_t *bits, uint64_t from, uint64_t t
     _mm256_storeu_si256(words, _mm256_or_si256(_mm256_loadu_si256(words), set));
 }
 
-SET_RUNS(set_far_runs, AVX2, set_range_avx2)
+SET_RUNS(set_far_runs_avx2, AVX2 __attribute__((noinline)) /* to stay on a line */, set_range_avx2)
 
-/* Where there is more than one a word, it is hard to predict whether one ends in the word that it
- * starts in. */
+/* Whether a run ends in the word that it starts in is not to be branched on where there is more
+ * than one a word: it may. Those of SHORT_RUN on average nearly always do. */
 AVX2 static void set_runs_avx2(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
                                uint64_t to, uint64_t *bits)
 {
-    if (to - from < (uint64_t)n / 2 * KM_WORD)
+    enum { SHORT_RUN = 8 };
+    uint64_t own = n / 2, all = 0;
+    if (to - from < own * KM_WORD)
+        for (size_t i = 0; i < n; i += 2)
+            all += runs[i];
+    if (all > own * SHORT_RUN)
         set_runs_scalar(runs, n, start, from, to, bits);
     else
-        set_far_runs(runs, n, start, from, to, bits);
+        set_far_runs_avx2(runs, n, start, from, to, bits);
 }
 
 AVX2 static inline __m256i add_shared_avx2(__m256i sum, const km_tier *a, size_t i,
