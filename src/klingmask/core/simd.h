@@ -1,9 +1,10 @@
 /* The few inner loops that are worth vector code, and the one place that picks
  * among their variants at run time.
  *
- * Each kernel has a plain C variant, which says what it does, and variants for
- * what the processor has. All give the same bytes. The table below is the only
- * state of the core; it is set once, before anything else is called.
+ * Each kernel has a plain C variant, which says what it does, or its caller has;
+ * and variants for what the processor has. All give the same bytes. The table
+ * below, and tables that some of them look up, are the only state of the core;
+ * they are set once, before anything else is called.
  */
 #ifndef KLINGMASK_SIMD_H
 #define KLINGMASK_SIMD_H
