@@ -795,7 +795,8 @@ cdef int _pixel_type(object dtype) except -1:
 
 cdef enum:
     NEAR = 512 << 10  # bytes that a core's own cache holds
-    LARGE = 32 << 20  # bytes that all of its caches do not hold; if new, the system clears them
+    LARGE = 24 << 20  # bytes that fill its caches
+    FRESH = 32 << 20  # bytes that come from the system each time: 0, and free until written to
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
@@ -852,10 +853,11 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     """
     cdef bint columns = order == "F", stacked = many is not None, new = out is None
     cdef uint64_t size = n * km_pixels(masks) if n else 0
+    cdef bint fresh = new and size >= FRESH
     cdef _Painting what = [NULL, NULL, strict, 1, False, KM_TO_SHARED]
     if size <= NEAR:
         what.target = KM_TO_CORE
-    elif size >= LARGE and not new:  # a new one's pages the system has just brought into the caches
+    elif size >= LARGE and not fresh:  # the system has just brought fresh pages into the caches
         what.target = KM_TO_MEMORY
     threads = _check_threads(threads)
     value = _integer(value, "value")
@@ -865,7 +867,7 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     if new:
         # What is near, the core clears faster than the system's memory comes cleared.
         what.cleared = not columns and (
-            size >= LARGE if stacked else size > NEAR and km_is_narrow(masks)
+            fresh if stacked else size > NEAR and km_is_narrow(masks)
         )
         pixels = _new_pixels(masks, n, stacked, columns, _pixel_type(dtype), what.cleared)
     else:
