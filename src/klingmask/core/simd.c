@@ -449,18 +449,31 @@ static uint64_t count_shared_scalar(const km_block *block)
     return count;
 }
 
-/* Over a set_range, which sets the bits from..to - 1. */
+/* Over a set_range, which sets the bits from..to - 1. Only the first run that counts and the last
+ * may have to be cut. */
 #define SET_RUNS(name, target, set_range)                                                          \
     target static void name(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,         \
                             uint64_t to, uint64_t *bits)                                           \
     {                                                                                              \
-        for (size_t i = 0; i < n && start < to; i += 2) {                                          \
-            uint64_t end = start + runs[i];                                                        \
-            uint64_t first = start > from ? start : from, last = end < to ? end : to;              \
-            if (first < last)                                                                      \
-                set_range(bits, first - from, last - from);                                        \
+        uint64_t end = start;                                                                      \
+        size_t i = 0;                                                                              \
+        for (; i < n && (end = start + runs[i]) <= from; i += 2)                                   \
             start = end + (i + 1 < n ? runs[i + 1] : 0);                                           \
+        if (i >= n)                                                                                \
+            return;                                                                                \
+        start = start > from ? start - from : 0;                                                   \
+        end -= from;                                                                               \
+        to -= from;                                                                                \
+        while (end <= to) {                                                                        \
+            set_range(bits, start, end);                                                           \
+            i += 2;                                                                                \
+            if (i >= n)                                                                            \
+                return;                                                                            \
+            start = end + runs[i - 1];                                                             \
+            end = start + runs[i];                                                                 \
         }                                                                                          \
+        if (start < to)                                                                            \
+            set_range(bits, start, to);                                                            \
     }
 
 static inline void set_range_scalar(uint64_t *bits, uint64_t from, uint64_t to)

@@ -159,8 +159,8 @@ typedef struct {
     char *(*write_codes)(const uint32_t *runs, size_t n, char *text);
 
     /* Sets the bits from..to - 1 that are in every other of the runs, from the first on, which
-     * starts at `start`. Bit `from` is the first one. May write the bits of KM_BLOCK words
-     * after the last as they are. */
+     * starts at `start`; of those after it, none is empty. Bit `from` is the first one. May write
+     * the bits of KM_BLOCK words after the last as they are. */
     void (*set_runs)(const uint32_t *runs, size_t n, uint64_t start, uint64_t from, uint64_t to,
                      uint64_t *bits);
 
