@@ -155,8 +155,8 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         next = km_write_runs(listed, found, km_is_dense(tally), &end, next);
     }
-    if ((bits[(ptrdiff_t)words - 1] ^ background) >>
-        (KM_WORD - 1)) { /* foreground to the end, and no change there */
+    /* Where the extent ends with foreground, so do the bits, and no change shows it. */
+    if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) {
         *next++ = (uint32_t)extent.to - end;
         end = (uint32_t)extent.to;
     }

@@ -1138,8 +1138,9 @@ AVX2 static inline void set_range_avx2(uint64_t *bits, uint64_t from, uint64_t t
 
 SET_RUNS(set_far_runs_avx2, AVX2 __attribute__((noinline)) /* to stay on a line */, set_range_avx2)
 
-/* Whether a run ends in the word that it starts in is not to be branched on where there is more
- * than one a word: it may. Those of SHORT_RUN on average nearly always do. */
+/* Where there is more than one run a word, it is hard to predict whether one ends in the word that
+ * it starts in: the plain way has no branch for that. But if they have SHORT_RUN pixels on average,
+ * they nearly always do. */
 AVX2 static void set_runs_avx2(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
                                uint64_t to, uint64_t *bits)
 {
