@@ -95,7 +95,7 @@ def smooth_50() -> list[Array]:
 
 
 def smooth_fhd() -> list[Array]:
-    """The same, 1080 x 1920, 30 % set: together 20 MB, which fills the caches for the most part."""
+    """The same, 1080 x 1920, 30 % set: together 20 MB, more than half of many caches."""
     return [_smooth(FHD, 0.3, seed) for seed in range(10)]
 
 

@@ -326,6 +326,7 @@ def markdown(
     anew = ", ".join(f"{name} masks {ratio:.1f} x" for name, ratio in option.items())
     keep = ", ".join(f"{1 / ratio:.1f} times {name}" for name, ratio in kept.items())
     lower = ", ".join(f"{LEVELS[name]} {x:.2f} x" for name, x in levels.items())
+    below = f"Decoding and encoding at a lower level (`KLINGMASK_SIMD`): {lower}."
     took = " and ".join(f"{seconds * 1e6:.0f} µs to {name}" for name, seconds in took_each.items())
     notes = [
         f"A mask of 1280x720 (`smooth-30`, C order) takes {took}.",
@@ -335,7 +336,7 @@ def markdown(
         f"{anew}.",
         "Decoding 128 such masks and keeping all takes longer than dropping each, for new memory "
         f"is dear: {keep}. One by one and kept, we are {kept_ahead:.2f} x the fastest peer.",
-        *([f"With less than this machine has (`KLINGMASK_SIMD`): {lower}."] if lower else []),
+        *([below] if lower else []),
         f"`import klingmask` takes {imports:.2f} x the time of `import numpy`.",
         f"Measured on {where}.",
     ]

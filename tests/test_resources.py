@@ -142,6 +142,21 @@ def test_a_mask_array_keeps_at_most_twice_its_runs(length: int) -> None:
         assert kept <= 2 * n * masks[0].runs.nbytes + 200 * n + 1000
 
 
+def test_a_mask_of_a_batch_keeps_it_until_it_has_runs_of_its_own() -> None:
+    stack = np.random.default_rng(0).random((50, 100, 100)) < 0.5
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        mask = km.MaskArray.from_numpy(stack)[3]
+        shared = tracemalloc.get_traced_memory()[0] - before
+        mask = km.MaskArray.from_rles([mask])[0]
+        own = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert shared > 40 * mask.runs.nbytes
+    assert own < 2 * mask.runs.nbytes
+
+
 def test_a_big_batch_does_not_come_from_the_system_each_time() -> None:
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("how memory comes from the system is glibc's way here")

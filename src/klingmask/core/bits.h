@@ -80,13 +80,13 @@ static inline uint64_t km_load_bytes(const void *memory)
  * on whether they are all in one word, which is hard to predict where ranges are short. */
 static inline void km_set_range(uint64_t *words, size_t apart, uint64_t from, uint64_t to)
 {
-    uint64_t *first = words + from / KM_WORD * apart, *last = words + (to - 1) / KM_WORD * apart;
+    size_t first = (size_t)(from / KM_WORD) * apart, last = (size_t)((to - 1) / KM_WORD) * apart;
     uint64_t head = ~UINT64_C(0) << from % KM_WORD, tail = ~UINT64_C(0) >> (0 - to) % KM_WORD;
     uint64_t several = first == last ? 0 : ~UINT64_C(0);
-    *first |= head & (tail | several);
-    for (uint64_t *word = first + apart; word < last; word += apart)
-        *word = ~UINT64_C(0);
-    *last |= tail & (head | several);
+    words[first] |= head & (tail | several);
+    for (size_t i = first + apart; i < last; i += apart)
+        words[i] = ~UINT64_C(0);
+    words[last] |= tail & (head | several);
 }
 
 /* Bits from..to - 1 of a word; 0 <= from < to <= 64. */

@@ -161,6 +161,7 @@ typedef enum {
 /* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
+/* The runs of all masks together. */
 size_t km_total_runs(const km_mask *masks, size_t n);
 
 /* Combines n >= 1 masks under KM_UNION or KM_INTERSECTION. `runs` has room for

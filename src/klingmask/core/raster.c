@@ -147,7 +147,6 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 enum {
     BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns, */
     SHORT_BLOCK = 16384,         /* or, if not, by so few that its bits and it stay near */
-    LISTED = 256,                /* words with changes that are listed before they become runs */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8
 };
@@ -319,7 +318,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
     km_scan scan = scan_of_rows(scratch, height, width);
     uint32_t end = 0;
     bool dense = scan.found->dense;
-    km_changes listed[LISTED];
+    km_changes listed[KM_LISTED];
     size_t n_listed = 0;
     for (size_t word = 0; word < km_words(width); word++) {
         uint64_t any = 0;
@@ -337,7 +336,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
                 }
                 listed[n_listed] = changes;
                 n_listed += changes.bits != 0;
-                if (n_listed == LISTED) {
+                if (n_listed == KM_LISTED) {
                     runs = km_write_runs(listed, n_listed, dense, &end, runs);
                     n_listed = 0;
                 }

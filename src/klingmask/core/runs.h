@@ -44,6 +44,8 @@ static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_
     return runs;
 }
 
+enum { KM_LISTED = 256 }; /* words whose changes may be listed before they become runs */
+
 /* The same for n words, none of which is without changes. */
 static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,
                                       uint32_t *runs)

@@ -71,8 +71,6 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
     return level[0].n_runs;
 }
 
-enum { LISTED = 256 }; /* words that are looked at before their changes become runs */
-
 /* The pixels, in column-major order, outside which nothing has to be looked at. */
 typedef struct {
     uint64_t from, to;
@@ -147,10 +145,10 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     uint32_t *next = runs, end = 0;
     unite_bits(masks, n, uniting, extent, bits);
     bits[-1] = background;
-    for (size_t i = 0; i < words; i += LISTED) {
-        km_changes listed[LISTED];
+    for (size_t i = 0; i < words; i += KM_LISTED) {
+        km_changes listed[KM_LISTED];
         km_tally tally = {0, 0};
-        size_t some = words - i < LISTED ? words - i : LISTED;
+        size_t some = words - i < KM_LISTED ? words - i : KM_LISTED;
         uint32_t first = (uint32_t)(extent.from + i * KM_WORD);
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         next = km_write_runs(listed, found, km_is_dense(tally), &end, next);

@@ -1136,7 +1136,8 @@ AVX2 static inline void set_range_avx2(uint64_t *bits, uint64_t from, uint64_t t
     _mm256_storeu_si256(words, _mm256_or_si256(_mm256_loadu_si256(words), set));
 }
 
-SET_RUNS(set_far_runs_avx2, AVX2 __attribute__((noinline)) /* to stay on a line */, set_range_avx2)
+/* Apart, to start on a line. */
+SET_RUNS(set_far_runs_avx2, AVX2 __attribute__((noinline)), set_range_avx2)
 
 /* Where there is more than one run a word, it is hard to predict whether one ends in the word that
  * it starts in: the plain way has no branch for that. But if they have SHORT_RUN pixels on average,
