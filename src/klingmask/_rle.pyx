@@ -1,5 +1,6 @@
 # cython: language_level=3
 # cython: freethreading_compatible=True, auto_pickle=False, autotestdict=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """Python objects <-> the C core.
 
 Everything here checks its arguments, gets a pointer, calls the core without
@@ -1154,6 +1155,7 @@ cdef class Mask:
         raise TypeError("a Mask is made by Mask.from_rle, from_numpy, from_bbox, from_png or zeros")
 
     @staticmethod
+    @cython.binding(True)
     def from_rle(rle, *, strict=True):
         """Read a compressed or plain run-length mask.
 
@@ -1186,6 +1188,7 @@ cdef class Mask:
         return _own(memory, c.n_runs, c.height, c.width)
 
     @staticmethod
+    @cython.binding(True)
     def from_numpy(array):
         """Take the non-zero pixels of an image as foreground.
 
@@ -1211,6 +1214,7 @@ cdef class Mask:
         return _new_mask(&c, memory)
 
     @staticmethod
+    @cython.binding(True)
     def from_bbox(size, bbox):
         """Fill a box.
 
@@ -1252,6 +1256,7 @@ cdef class Mask:
         return _own(memory, n, height, width)
 
     @staticmethod
+    @cython.binding(True)
     def zeros(size):
         """A mask without foreground.
 
@@ -1267,6 +1272,7 @@ cdef class Mask:
         return Mask.from_bbox(size, (0, 0, 0, 0))
 
     @staticmethod
+    @cython.binding(True)
     def from_png(source):
         """Read a PNG; pixels that are neither black nor clear are foreground.
 
@@ -1674,6 +1680,7 @@ cdef class MaskArray:
         raise TypeError("a MaskArray is made by MaskArray.from_rles or from_numpy")
 
     @staticmethod
+    @cython.binding(True)
     def from_rles(rles, *, strict=True):
         """Read many masks.
 
@@ -1696,6 +1703,7 @@ cdef class MaskArray:
         return rles if isinstance(rles, MaskArray) else _read_array(rles, strict)
 
     @staticmethod
+    @cython.binding(True)
     def from_numpy(array, *, threads=1):
         """Take the non-zero pixels of a stack of images as foreground.
 
