@@ -1,6 +1,7 @@
 """What is not a mask: every defect is refused with its reason and its place."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from tests.strategies import Array, arrays
 
 def rle(counts: object, size: object = (4, 4)) -> dict[str, Any]:
     return {"size": size, "counts": counts}
+
+
+BLANK = km.Mask.zeros((3, 4))
 
 
 class Liar(np.ndarray[Any, Any]):
@@ -241,10 +245,77 @@ def test_a_number_is_an_int_and_no_more() -> None:
         km.decode([km.Mask.zeros((2, 2))], threads=Small(-1))
 
 
-@pytest.mark.parametrize("size", [[10**5000, 10**5000], [-(10**5000), 1]])
-def test_a_size_of_thousands_of_digits(size: list[int]) -> None:
-    with pytest.raises(km.RLEError, match=r"2\*\*16609 or more"):
-        km.area({"size": size, "counts": "0"})
+untyped: Any = km
+HUGE = 10**5000  # int refuses to write more than 4,300 digits
+
+
+@pytest.mark.parametrize(
+    ("call", "position"),
+    [
+        (lambda: untyped.area(rle("0", [HUGE, HUGE])), None),
+        (lambda: untyped.area(rle("0", [-HUGE, 1])), None),
+        (lambda: untyped.area(rle("0", [HUGE, 1, 1])), None),
+        (lambda: untyped.area(rle([3, HUGE])), 1),
+        (lambda: untyped.area(rle([3, -HUGE])), 1),
+        (lambda: untyped.area(rle([0, 1, [HUGE]])), None),
+        (lambda: untyped.Mask.zeros((HUGE, 1)), None),
+        (lambda: untyped.Mask.from_bbox((4, 4), (0, 0, -HUGE, 1)), None),
+        (lambda: untyped.Mask.from_bbox((4, 4), (0, 0, HUGE)), None),
+        (lambda: untyped.Mask.zeros((3, 4)).crop((0, 0, -HUGE, 1)), None),
+        (lambda: untyped.Mask.zeros((3, 4)).crop((0, 0, HUGE)), None),
+        (lambda: untyped.Mask.zeros((3, 4)).pad(0, 0, -HUGE, 0), None),
+        (lambda: untyped.Mask.zeros((3, 4)).resize(HUGE, 1), None),
+        (lambda: untyped.Mask.zeros((3, 4)).to_numpy(value=HUGE), None),
+        (lambda: untyped.set_max_pixels(-HUGE), None),
+        (lambda: untyped.overlay(np.zeros((3, 4, 3), np.uint8), [], [(HUGE, 0, 0)]), None),
+        (lambda: untyped.render_layer(untyped.Mask.zeros((3, 4)), (HUGE, 0, 0, 0)), None),
+        (lambda: untyped.overlay(np.zeros((3, 4, 3), np.uint8), [BLANK], opacity=HUGE), None),
+        (lambda: untyped.overlay(np.zeros((3, 4, 3), np.uint8), [BLANK], outline=-HUGE), None),
+    ],
+)
+def test_an_integer_of_thousands_of_digits(
+    call: Callable[[], object], position: int | None
+) -> None:
+    with pytest.raises(km.RLEError) as caught:
+        call()
+    assert caught.value.position == position
+    assert len(str(caught.value)) < 300
+
+
+def test_an_integer_of_thousands_of_digits_in_a_list_says_where() -> None:
+    with pytest.raises(
+        km.RLEError, match=r"rles\[1\]: run 1: a run of 2\*\*16609 or more"
+    ) as caught:
+        km.MaskArray.from_rles([BLANK, rle([3, HUGE])])
+    assert (caught.value.index, caught.value.position) == (1, 1)
+    with pytest.raises(km.RLEError, match=r"rles\[2\]: size .*2\*\*16609 or more"):
+        km.area([BLANK, BLANK, rle("0", [HUGE, 1])])
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: untyped.Mask.zeros((3, 4)).flip(HUGE), ValueError),
+        (lambda: untyped.decode([BLANK], threads=-HUGE), ValueError),
+        (lambda: untyped.decode(BLANK, order=HUGE), ValueError),
+        (lambda: untyped.MaskArray.from_rles([BLANK])[HUGE], IndexError),
+        (lambda: untyped.Mask.zeros([HUGE]), km.RLEError),
+        (lambda: untyped.Mask.zeros(HUGE), TypeError),
+        (lambda: untyped.Mask.zeros(([HUGE], 1)), TypeError),
+    ],
+)
+def test_messages_with_an_integer_of_thousands_of_digits(
+    call: Callable[[], object], error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert "digits" not in str(caught.value), "int's own refusal"
+
+
+def test_messages_stay_short() -> None:
+    with pytest.raises(TypeError, match=r"got 'x{100}") as caught:
+        untyped.Mask.zeros("x" * 10**6)
+    assert len(str(caught.value)) < 300
 
 
 def test_a_wrong_out() -> None:

@@ -1,7 +1,9 @@
 """MaskArray: columns, indexing, and the batch functions against pycocotools."""
 
 import copy
+import operator
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +145,28 @@ def test_a_value() -> None:
         km.MaskArray()
     with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):
         km.MaskArray([])  # type: ignore[call-arg]
+
+
+def test_numpy_gets_masks_and_no_pixels(tmp_path: Path) -> None:
+    """Of an image too large to be decoded: pixels would raise an error."""
+    masks = km.MaskArray.from_rles(
+        [km.Mask.from_bbox((60000, 60000), (k, 0, 1, 2)) for k in (1, 2)]
+    )
+    held = np.asarray(masks)
+    assert held.shape == (2,)
+    assert held.dtype == object
+    assert held.tolist() == list(masks)
+    np.savez(tmp_path / "masks.npz", masks=masks)
+    assert (tmp_path / "masks.npz").stat().st_size < 2000
+    with np.load(tmp_path / "masks.npz", allow_pickle=True) as file:
+        assert file["masks"].tolist() == list(masks)
+    with pytest.raises(TypeError, match=r"to_numpy\(\)"):
+        np.asarray(masks, dtype=np.uint8)
+    with pytest.raises(ValueError, match="always a new one"):
+        np.array(masks, copy=False)
+    for operate in (operator.or_, operator.and_, operator.sub, operator.xor):
+        with pytest.raises(TypeError):
+            operate(np.ones((2, 3)), masks)
 
 
 def test_what_is_no_list_of_rles() -> None:

@@ -28,7 +28,9 @@ def extension_types() -> list[type]:
     return [
         value
         for value in vars(_rle).values()
-        if isinstance(value, type) and value.__module__ == _rle.__name__ and value is not km.RLEError
+        if isinstance(value, type)
+        and value.__module__ == _rle.__name__
+        and value is not km.RLEError
     ]
 
 

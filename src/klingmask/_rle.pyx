@@ -354,7 +354,7 @@ def set_max_pixels(limit):
         return
     limit = _integer(limit, "limit")
     if limit < 0:
-        raise RLEError(f"limit must not be negative, got {limit}; None lifts it")
+        raise RLEError(f"limit must not be negative, got {_shown(limit)}; None lifts it")
     _max_pixels = min(limit, INT64_MAX)
 
 
@@ -393,28 +393,35 @@ cdef inline object _integer(object value, str name):
 
 cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {_shown(value)}")
     return int.__index__(operator.index(value))  # plain: a subclass could run code of its own
 
 
-cdef object _told(object number):
-    """An integer as messages have it: Python refuses to write those of thousands of digits."""
-    if abs(number) < 1 << 128:
-        return number
-    return f"{'-' if number < 0 else ''}2**{abs(number).bit_length() - 1} or more"
+def _shown(value):
+    """A value as error messages show it: its repr, but short.
+
+    Python refuses to write integers of more than 4,300 digits; those are given as a power of 2.
+    """
+    if isinstance(value, int) and abs(value) >= 1 << 128:
+        return f"{'-' if value < 0 else ''}2**{abs(value).bit_length() - 1} or more"
+    try:
+        text = repr(value)
+    except Exception:  # such an integer inside of a list, or a repr of the caller's own
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 cdef object _too_large(object h, object w):
     return RLEError(
-        f"size ({_told(h)}, {_told(w)}) has {_told(h * w)} pixels; the format ends at 2**32 - 1"
+        f"size ({_shown(h)}, {_shown(w)}) has {_shown(h * w)} pixels; the format ends at 2**32 - 1"
     )
 
 
 cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
     if type(size) is not list and not isinstance(size, (list, tuple, cnp.ndarray)):
-        raise TypeError(f"size must be (height, width), got {size!r}")
+        raise TypeError(f"size must be (height, width), got {_shown(size)}")
     if len(size) != 2:
-        raise RLEError(f"size must be (height, width), got {size!r}")
+        raise RLEError(f"size must be (height, width), got {_shown(size)}")
     h, w = size
     h, w = _integer(h, "height"), _integer(w, "width")
     cdef int too_high = 0, too_wide = 0
@@ -423,7 +430,7 @@ cdef int _read_size(object size, uint32_t *height, uint32_t *width) except -1:
     if (high < 0 or wide < 0 or high > UINT32_MAX or wide > UINT32_MAX
             or <uint64_t>high * <uint64_t>wide > UINT32_MAX):  # any overflow is -1
         if h < 0 or w < 0:
-            raise RLEError(f"size must not be negative, got ({_told(h)}, {_told(w)})")
+            raise RLEError(f"size must not be negative, got ({_shown(h)}, {_shown(w)})")
         raise _too_large(h, w)
     height[0] = <uint32_t>high
     width[0] = <uint32_t>wide
@@ -448,7 +455,7 @@ cdef object _run_lengths(object counts):
         for at, run in enumerate(counts):
             run = _integer(run, f"run {at}")
             if not 0 <= run <= UINT32_MAX:
-                raise RLEError(f"run {at}: a run of {run} pixels", position=at)
+                raise RLEError(f"run {at}: a run of {_shown(run)} pixels", position=at)
     return np.array(lengths, np.uint32)  # a copy: nobody else can change it meanwhile
 
 
@@ -636,7 +643,7 @@ cdef object _check_threads(object threads):
     """The number as a plain int."""
     threads = _integer(threads, "threads")
     if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
+        raise ValueError(f"threads must be at least 1, got {_shown(threads)}")
     return threads
 
 
@@ -863,7 +870,7 @@ cdef object _decode(const km_mask *masks, size_t n, object many, object order, o
     threads = _check_threads(threads)
     value = _integer(value, "value")
     if not columns and order != "C":
-        raise ValueError(f"order must be 'C' or 'F', got {order!r}")
+        raise ValueError(f"order must be 'C' or 'F', got {_shown(order)}")
     cdef cnp.ndarray pixels  # looked at last: from here on no code of the caller's runs
     if new:
         # What is near, the core clears faster than the system's memory comes cleared.
@@ -901,7 +908,7 @@ cdef object _decode_all(object rles, object order, object dtype, object value, o
 
 cdef int _check_value(object value, cnp.ndarray out) except -1:
     if not 0 <= value <= (1 if cnp.PyArray_TYPE(out) == cnp.NPY_BOOL else 255):
-        raise RLEError(f"value {_told(value)} does not fit {out.dtype}")
+        raise RLEError(f"value {_shown(value)} does not fit {out.dtype}")
     return value
 
 
@@ -1242,11 +1249,13 @@ cdef class Mask:
         cdef size_t n
         _read_size(size, &height, &width)
         if len(bbox) != 4:
-            raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
+            raise RLEError(f"bbox must be (x, y, w, h), got {_shown(bbox)}")
         x, y, w, h = (_integer(value, "each of bbox (x, y, w, h)") for value in bbox)
         if w < 0 or h < 0:
-            told = tuple(map(_told, (x, y, w, h)))
-            raise RLEError(f"bbox must not have a negative width or height, got {told}")
+            raise RLEError(
+                "bbox must not have a negative width or height, got "
+                f"({', '.join(map(_shown, (x, y, w, h)))})"
+            )
         left, right = min(max(x, 0), width), min(max(x + w, 0), width)
         top, bottom = min(max(y, 0), height), min(max(y + h, 0), height)
         box.x, box.y, box.width, box.height = left, top, right - left, bottom - top
@@ -1378,13 +1387,15 @@ cdef class Mask:
         return _decode(&self.c, 1, None, order, dtype, value, out)
 
     def __array__(self, dtype=None, copy=None):
+        kind = np.dtype(bool if dtype is None else dtype)
+        if kind == object:  # np.array([mask, mask], dtype=object) keeps masks
+            held = np.empty((), object)
+            held[()] = self
+            return held
         if copy is False:
             raise ValueError("a Mask holds runs; its pixels are always a new array")
-        if dtype is None:
-            return self.to_numpy()
-        if np.dtype(dtype) == np.bool_:
-            return self.to_numpy(dtype="bool")
-        return self.to_numpy().astype(dtype, copy=False)
+        pixels = self.to_numpy(dtype="bool")  # so that frame[mask] picks the foreground
+        return pixels.astype(kind, copy=False)
 
     def to_png(self):
         """The mask as a greyscale PNG, foreground 255.
@@ -1478,7 +1489,7 @@ cdef class Mask:
             `set_max_pixels` allows.
         """
         if len(bbox) != 4:
-            raise RLEError(f"bbox must be (x, y, w, h), got {bbox!r}")
+            raise RLEError(f"bbox must be (x, y, w, h), got {_shown(bbox)}")
         x, y, w, h = bbox
         return _shifted(self, x, y, h, w)
 
@@ -1501,8 +1512,10 @@ cdef class Mask:
         """
         sides = [_integer(side, "each side") for side in (top, bottom, left, right)]
         if min(sides) < 0:
-            told = tuple(map(_told, sides))
-            raise RLEError(f"pad must not be negative, got {told}; crop() takes away")
+            raise RLEError(
+                f"pad must not be negative, got ({', '.join(map(_shown, sides))}); "
+                "crop() takes away"
+            )
         top, bottom, left, right = sides
         return _shifted(
             self, -left, -top, self.c.height + top + bottom, self.c.width + left + right
@@ -1546,7 +1559,7 @@ cdef class Mask:
             If the mask would have more runs than `set_max_pixels` allows.
         """
         if _integer(axis, "axis") not in (0, 1):
-            raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {axis!r}")
+            raise ValueError(f"axis must be 0 (upside down) or 1 (left to right), got {_shown(axis)}")
         cdef uint64_t capacity
         with nogil:
             capacity = km_flip_capacity(&self.c)
@@ -1666,6 +1679,9 @@ cdef class MaskArray:
     Sizes may differ, save where masks meet in one image.
     """
 
+    # Operators between masks and an array are an error: numpy would compute with pixels.
+    __array_ufunc__ = None
+
     cdef _Memory block   # the km_masks
     cdef _Memory memory  # the runs they point at
     cdef size_t n
@@ -1735,12 +1751,12 @@ cdef class MaskArray:
         if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
             index = int(key) + (self.n if key < 0 else 0)
             if not 0 <= index < self.n:
-                raise IndexError(f"index {key} is out of range for {self.n} masks")
+                raise IndexError(f"index {_shown(key)} is out of range for {self.n} masks")
             return _new_mask(&self.items()[<size_t>index], self.memory)
         # numpy knows the rules of all other indices, and checks them.
         picked = np.arange(self.n)[key]
         if picked.ndim != 1:
-            raise IndexError(f"masks are indexed along one axis, got {key!r}")
+            raise IndexError(f"masks are indexed along one axis, got {_shown(key)}")
         cdef MaskArray masks = _new_mask_array(len(picked))
         cdef size_t i = 0
         for index in picked.tolist():
@@ -1751,6 +1767,15 @@ cdef class MaskArray:
 
     def __iter__(self):
         return map(self.__getitem__, range(self.n))
+
+    def __array__(self, dtype=None, copy=None):
+        if dtype is not None and np.dtype(dtype) != object:
+            raise TypeError("a MaskArray becomes pixels by to_numpy(), np.asarray keeps the masks")
+        if copy is False:
+            raise ValueError("a MaskArray holds runs; an array of its masks is always a new one")
+        held = np.empty(self.n, object)
+        held[:] = list(self)
+        return held
 
     @property
     def size(self):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from klingmask._rle import Mask, RLEError, _blend, _render
+from klingmask._rle import Mask, RLEError, _blend, _render, _shown
 from klingmask.typing import RLELike
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def overlay(
         return fromarray(laid)
     picture = _checked_picture(image)
     if overlap not in ("over", "majority"):
-        raise ValueError(f"overlap must be 'over' or 'majority', got {overlap!r}")
+        raise ValueError(f"overlap must be 'over' or 'majority', got {_shown(overlap)}")
     ids, found = _with_ids(masks)
     for index, mask in enumerate(found):
         _check_size(mask, picture, f"mask {index}", index)
@@ -346,26 +346,26 @@ def _majority(layers: list[_Layer]) -> list[_Layer]:
 
 def _color(color: Color, channels: int) -> tuple[int, ...]:
     if isinstance(color, (str, bytes)):
-        raise TypeError(f"a color is {channels} integers from 0 to 255, got {color!r}")
+        raise TypeError(f"a color is {channels} integers from 0 to 255, got {_shown(color)}")
     values = tuple(color)
     if len(values) != channels or not all(
         isinstance(value, (int, np.integer)) and 0 <= value <= 255 for value in values
     ):
-        raise RLEError(f"a color must be {channels} integers from 0 to 255, got {color!r}")
+        raise RLEError(f"a color must be {channels} integers from 0 to 255, got {_shown(color)}")
     return values
 
 
 def _opacity(value: float) -> int:
     if not 0 <= value <= 1:
-        raise RLEError(f"opacity must be between 0 and 1, got {value}")
+        raise RLEError(f"opacity must be between 0 and 1, got {_shown(value)}")
     return round(value * 255)
 
 
 def _outline(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"outline must be an integer, got {value!r}")
+        raise TypeError(f"outline must be an integer, got {_shown(value)}")
     if value < 0:
-        raise RLEError(f"outline must not be negative, got {value}")
+        raise RLEError(f"outline must not be negative, got {_shown(value)}")
     return min(int(value), 2**32 - 1)
 
 
@@ -384,7 +384,7 @@ def _each(values: Any, ids: list[Any], name: str) -> list[Any]:
     if isinstance(values, Mapping):
         missing = [key for key in ids if key not in values]
         if missing:
-            raise RLEError(f"{name} has none for the object {missing[0]!r}")
+            raise RLEError(f"{name} has none for the object {_shown(missing[0])}")
         return [values[key] for key in ids]
     if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
         return [values] * len(ids)
