@@ -1,6 +1,8 @@
 """overlay and render_layer, against the formula in exact rational arithmetic."""
 
 import itertools
+import multiprocessing
+import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -61,6 +63,81 @@ def test_masks_are_laid_one_after_the_other(a: Array, b: Array) -> None:
     np.testing.assert_array_equal(both[(a | b) == 0], image[(a | b) == 0])
     np.testing.assert_array_equal(image, before)
     assert km.overlay(image, iter([km.Mask.from_numpy(a)]), out=image) is image
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 2**32 - 1)), min_size=1, max_size=6),
+    st.sampled_from([3, 4]),
+    st.integers(0, 2),
+    st.sampled_from([0, 100, 255]),
+)
+def test_scattered_pixels_are_laid_in_their_turn(
+    kinds: list[tuple[bool, int]], channels: int, outline: int, alpha: int
+) -> None:
+    """Masks of a few pixels in a large box are not drawn into bits; the order is the same."""
+    rng = np.random.default_rng(kinds[0][1])
+    image = rng.integers(0, 256, (40, 1000, channels)).astype(np.uint8)
+    if kinds[0][0]:
+        image[..., -1] = 255
+    stack = np.zeros((len(kinds), 40, 1000), bool)
+    for pixels, (scattered, seed) in zip(stack, kinds, strict=True):
+        y, x = np.random.default_rng(seed).integers(0, [[37], [996]], (2, 8 if scattered else 90))
+        for dy in range(1 if seed % 2 else 3):
+            pixels[y + dy, x] = pixels[y + dy, x + dy] = True
+    expected = image.copy()
+    colors = rng.integers(0, 256, (len(kinds), 3))
+    for pixels, color in zip(stack, colors, strict=True):
+        inside = pixels
+        for _ in range(outline):
+            round_ = np.pad(inside, 1)
+            inside = (
+                inside & round_[:-2, 1:-1] & round_[2:, 1:-1] & round_[1:-1, :-2] & round_[1:-1, 2:]
+            )
+        for part, opacity in ((inside, alpha), (pixels & ~inside, 255 if outline else alpha)):
+            blended = km.overlay(expected, ~km.Mask.zeros(part.shape), color, opacity / 255)
+            expected = np.where(part[..., None], blended, expected)
+    laid = km.overlay(image, km.MaskArray.from_numpy(stack), colors, alpha / 255, outline)
+    np.testing.assert_array_equal(laid, expected)
+
+
+def test_memory_does_not_grow_with_the_masks() -> None:
+    """Each mask takes 2 MB as bits, twice that with an outline."""
+    frame = ~km.Mask.zeros((4000, 4000)) - km.Mask.from_bbox((4000, 4000), (4, 4, 3992, 3992))
+    image = np.zeros((4000, 4000, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        km.overlay(image, [frame] * 40, (9, 9, 9), 1, 1, out=image)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert image[:4].min() == 9
+    assert not image[4:-4, 4:-4].any()
+    assert peak < 10 << 20
+
+
+def _lay_very_many() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    square = km.Mask.from_bbox((64, 64), (3, 3, 40, 40))
+    km.overlay(image, [square] * 16000, overlap="majority", out=image)
+    assert image[..., 0].any()
+    size = (4000, 4000)
+    corners = km.Mask.from_bbox(size, (0, 0, 1, 1)) | km.Mask.from_bbox(size, (3999, 3999, 1, 1))
+    wide = np.zeros((*size, 3), np.uint8)
+    for overlap in ("over", "majority"):
+        km.overlay(wide, [corners] * 20000, (0, 0, 7), 1, 1, overlap=overlap, out=wide)
+    assert wide.sum() == 14
+
+
+def test_time_is_linear_in_the_masks() -> None:
+    """Both took minutes; they take a fraction of a second."""
+    process = multiprocessing.get_context("spawn").Process(target=_lay_very_many)
+    process.start()
+    process.join(60)
+    slow = process.is_alive()
+    process.kill()
+    process.join()
+    assert not slow
+    assert process.exitcode == 0
 
 
 def test_opacity_at_its_ends() -> None:

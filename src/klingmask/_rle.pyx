@@ -31,6 +31,8 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     unicode PyUnicode_New(Py_ssize_t length, Py_UCS4 largest)
     int64_t PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    void *PyErr_Occurred()
+    int PyErr_CheckSignals() noexcept
 
 
 cdef extern from *:
@@ -105,6 +107,11 @@ cdef extern from "klingmask.h" nogil:
     ctypedef struct km_shape:
         pass
 
+    ctypedef struct km_watch:
+        bint (*stop)(void *context) noexcept nogil
+        void *context
+        uint64_t left
+
     uint64_t km_pixels(const km_mask *mask)
     size_t km_read_capacity(const km_source *source)
     km_batch km_survey(const km_source *sources, size_t n)
@@ -152,7 +159,12 @@ cdef extern from "klingmask.h" nogil:
                     int64_t *boxes, km_failure *failure)
     size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
                           km_shape *shapes)
-    void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
+    bint km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+                km_watch *watch)
+    size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups)
+    size_t km_plurality_capacity(const km_mask *masks, size_t n, uint32_t n_groups)
+    bint km_plurality(const km_mask *masks, const uint32_t *groups, size_t n, uint32_t n_groups,
+                      uint32_t *runs, km_mask *winners, uint64_t *scratch, km_watch *watch)
     void km_centroid(const km_mask *mask, double *x, double *y)
     uint64_t km_box_capacity(km_box box, uint32_t height)
     uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
@@ -176,8 +188,8 @@ cdef extern from "klingmask.h" nogil:
     size_t km_blend_scratch(const km_layer *layers, size_t n)
     size_t km_render_scratch(const km_mask *mask)
     void km_render(const km_mask *mask, const uint8_t *color, uint8_t *pixels, uint64_t *scratch)
-    void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
-                  ptrdiff_t stride, uint64_t *scratch)
+    bint km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+                  ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch)
 
 
 cdef extern from "simd.h" nogil:
@@ -637,7 +649,31 @@ cdef object _measure(object rles, bint areas):
     return numbers
 
 
-# ---- threads ----
+# ---- interrupts and threads ----
+
+@cython.final
+cdef class _Interrupt:
+    """Whether the calls that share it are to stop: set when one of several threads fails."""
+
+    cdef bint stopped
+
+
+cdef bint _should_stop(void *interrupt) noexcept with gil:
+    """What the core asks in long calls: whether Ctrl-C was pressed, or another thread failed."""
+    return (<_Interrupt>interrupt).stopped or PyErr_CheckSignals() != 0
+
+
+cdef km_watch _watch(_Interrupt interrupt):
+    """What the core takes, for one call in one thread."""
+    return km_watch(_should_stop, <void *>interrupt, 0)
+
+
+cdef int _raise_stopped() except -1:
+    """Raises what the signal's handler raised; in a thread that was told to stop, a plain error."""
+    if PyErr_Occurred() is NULL:
+        raise KeyboardInterrupt
+    return -1
+
 
 cdef object _check_threads(object threads):
     """The number as a plain int."""
@@ -648,13 +684,18 @@ cdef object _check_threads(object threads):
 
 
 cdef list _in_threads(object work, size_t n, object threads):
-    """What `work` gives for each of the slices that share range(n), one a thread."""
+    """What `work(interrupt, part)` gives for each of the slices of range(n), one a thread."""
     from concurrent.futures import ThreadPoolExecutor  # a millisecond that few need
 
     shares = max(1, min(threads, n))
     ends = [n * share // shares for share in range(shares + 1)]
+    cdef _Interrupt interrupt = _Interrupt()
     with ThreadPoolExecutor(shares) as pool:
-        return list(pool.map(work, map(slice, ends[:-1], ends[1:])))
+        try:
+            return list(pool.map(partial(work, interrupt), map(slice, ends[:-1], ends[1:])))
+        except BaseException:
+            interrupt.stopped = True  # so that the threads do not work on for nothing
+            raise
 
 
 # ---- stacks of images ----
@@ -761,7 +802,7 @@ cdef int _paint(_Painting what, _Sources sources, size_t first, cnp.ndarray out)
 
 
 def _paint_part(many, bint strict, uint8_t value, bint cleared, km_target target, cnp.ndarray out,
-                part):
+                interrupt, part):
     """Paints a slice of a MaskArray or of _Sources, as one of several threads."""
     cdef MaskArray own
     cdef _Sources sources = None
@@ -1113,8 +1154,11 @@ def _blend(cnp.ndarray pixels not None, list layers not None):
     They are (h, w, 3 or 4) uint8, each pixel's bytes and each row's pixels
     together; the masks are of that size, the numbers checked.
     """
-    cdef size_t n = len(layers), i = 0
+    cdef size_t n = len(layers), i = 0, words
     cdef unsigned channels = cnp.PyArray_DIM(pixels, 2)
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef km_watch watch = _watch(interrupt)
+    cdef bint done
     cdef km_layer *items = <km_layer *>_allocate(n, sizeof(km_layer))
     cdef _Memory scratch
     cdef Mask mask
@@ -1126,13 +1170,39 @@ def _blend(cnp.ndarray pixels not None, list layers not None):
             items[i].outline = outline
             i += 1
         with nogil:
-            i = km_blend_scratch(items, n)
-        scratch = _new_memory(i, sizeof(uint64_t))
+            words = km_blend_scratch(items, n)
+        scratch = _new_memory(words, sizeof(uint64_t))
         with nogil:
-            km_blend(items, n, channels, <uint8_t *>cnp.PyArray_DATA(pixels),
-                     cnp.PyArray_STRIDE(pixels, 0), <uint64_t *>scratch.data)
+            done = km_blend(items, n, channels, <uint8_t *>cnp.PyArray_DATA(pixels),
+                            cnp.PyArray_STRIDE(pixels, 0), <uint64_t *>scratch.data, words, &watch)
+        if not done:
+            _raise_stopped()
     finally:
         PyMem_RawFree(items)
+
+
+def _plurality(MaskArray masks not None, cnp.ndarray groups not None, uint32_t n_groups):
+    """The pixels where each group has more masks than any other, as a MaskArray.
+
+    `groups` has the group of each mask, uint32, one after the other in memory; of groups with as
+    many masks, the one with the largest number wins.
+    """
+    _require_one_size(masks.items(), masks.n)
+    cdef const uint32_t *group = <const uint32_t *>cnp.PyArray_DATA(groups)
+    cdef MaskArray winners = _new_mask_array(n_groups)
+    cdef size_t capacity = km_plurality_capacity(masks.items(), masks.n, n_groups)
+    cdef size_t words = km_plurality_scratch(masks.items(), masks.n, n_groups)
+    cdef _Memory scratch = _new_memory(words, sizeof(uint64_t))
+    winners.memory = _new_memory(capacity, sizeof(uint32_t))
+    cdef _Interrupt interrupt = _Interrupt()
+    cdef km_watch watch = _watch(interrupt)
+    cdef bint done
+    with nogil:
+        done = km_plurality(masks.items(), group, masks.n, n_groups, winners.memory.runs(),
+                            winners.items(), <uint64_t *>scratch.data, &watch)
+    if not done:
+        _raise_stopped()
+    return winners
 
 
 cdef uint32_t _NO_RUN = 0
@@ -1435,7 +1505,7 @@ cdef class Mask:
         _require_one_size(masks, 2)
         with nogil:
             km_iou_prepare(&masks[0], 1, &masks[1], 1, shapes)
-            km_iou(shapes, 1, 1, NULL, &iou)
+            km_iou(shapes, 1, 1, NULL, &iou, NULL)
         return iou
 
     def resize(self, height, width):
@@ -1838,28 +1908,10 @@ cdef class MaskArray:
         """
         cdef MaskArray others = _as_array(other)
         _check_threads(threads)
-        if threads != 1 and self.n:
-            threads = min(threads, max(1, self.n // 16))  # each prepares all of the others
-            rows = _in_threads(lambda part: self[part].iou(others), self.n, threads)
-            return np.concatenate(rows)
-        cdef km_mask[2] firsts
-        cdef cnp.ndarray table = np.zeros((self.n, others.n))
-        if self.n == 0 or others.n == 0:
-            return table
-        _require_one_size(self.items(), self.n)
-        _require_one_size(others.items(), others.n)
-        firsts = [self.items()[0], others.items()[0]]
-        _require_one_size(firsts, 2)
-        cdef _Memory memory = _new_memory(self.n + others.n, sizeof(km_shape)), scratch
-        cdef km_shape *shapes = <km_shape *>memory.data
-        cdef size_t words
-        with nogil:
-            words = km_iou_prepare(self.items(), self.n, others.items(), others.n, shapes)
-        scratch = _new_memory(words, sizeof(uint64_t))
-        with nogil:
-            km_iou(shapes, self.n, others.n, <uint64_t *>scratch.data,
-                   <double *>cnp.PyArray_DATA(table))
-        return table
+        if threads == 1 or self.n == 0:
+            return _iou_part(self, others, _Interrupt(), slice(None))
+        threads = min(threads, max(1, self.n // 16))  # each prepares all of the others
+        return np.concatenate(_in_threads(partial(_iou_part, self, others), self.n, threads))
 
     cdef Mask fold(self, km_operation operation):
         if self.n == 0:
@@ -1960,7 +2012,35 @@ cdef class MaskArray:
         return f"MaskArray(n={self.n}, size=({first.height}, {first.width}))"
 
 
-def _encode_part(array, part):
+def _iou_part(MaskArray masks not None, MaskArray others not None,
+              _Interrupt interrupt not None, part):
+    """Intersection over union of the masks of a slice with the others, in one thread."""
+    cdef MaskArray own = masks if part == slice(None) else masks[part]
+    cdef km_mask[2] firsts
+    cdef cnp.ndarray table = np.zeros((own.n, others.n))
+    if own.n == 0 or others.n == 0:
+        return table
+    _require_one_size(own.items(), own.n)
+    _require_one_size(others.items(), others.n)
+    firsts = [own.items()[0], others.items()[0]]
+    _require_one_size(firsts, 2)
+    cdef _Memory memory = _new_memory(own.n + others.n, sizeof(km_shape)), scratch
+    cdef km_shape *shapes = <km_shape *>memory.data
+    cdef km_watch watch = _watch(interrupt)
+    cdef size_t words
+    cdef bint done
+    with nogil:
+        words = km_iou_prepare(own.items(), own.n, others.items(), others.n, shapes)
+    scratch = _new_memory(words, sizeof(uint64_t))
+    with nogil:
+        done = km_iou(shapes, own.n, others.n, <uint64_t *>scratch.data,
+                      <double *>cnp.PyArray_DATA(table), &watch)
+    if not done:
+        _raise_stopped()
+    return table
+
+
+def _encode_part(array, interrupt, part):
     """Encodes the images of a slice, as one of several threads."""
     return MaskArray.from_numpy(array[part])
 

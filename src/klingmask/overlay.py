@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from klingmask._rle import Mask, RLEError, _blend, _render, _shown
+from klingmask._rle import Mask, MaskArray, RLEError, _blend, _plurality, _render, _shown
 from klingmask.typing import RLELike
 
 if TYPE_CHECKING:
@@ -317,31 +317,12 @@ def _lay(picture: Image, layers: list[_Layer]) -> None:
 
 def _majority(layers: list[_Layer]) -> list[_Layer]:
     """One layer a colour: the pixels of which most of their masks have that colour."""
-    at_least: dict[tuple[int, ...], list[Mask]] = {}  # [color][k]: more than k masks have it
-    last: dict[tuple[int, ...], int] = {}
-    for place, (mask, tint, _, _) in enumerate(layers):
-        counted = at_least.setdefault(tint, [])
-        last[tint] = place
-        for k, above in enumerate(counted):
-            counted[k], mask = above | mask, above & mask
-            if not mask:
-                break
-        else:
-            counted.append(mask)
-    won = []
-    for color, own in at_least.items():
-        winning = Mask.zeros(own[0].size)
-        for k, reached in enumerate(own):
-            for other, others in at_least.items():
-                if other == color:
-                    continue
-                enough = k + (last[other] < last[color])
-                if enough < len(others):
-                    reached -= others[enough]
-            winning |= reached
-        _, (red, green, blue, alpha), opacity, outline = layers[last[color]]
-        won.append((winning, (red, green, blue, alpha), opacity, outline))
-    return won
+    last = {tint: place for place, (_, tint, _, _) in enumerate(layers)}
+    ranks = {tint: rank for rank, tint in enumerate(sorted(last, key=last.__getitem__))}
+    masks = MaskArray.from_rles(mask for mask, _, _, _ in layers)
+    groups = np.array([ranks[tint] for _, tint, _, _ in layers], np.uint32)
+    winners = _plurality(masks, groups, len(ranks))
+    return [(winners[rank], *layers[last[tint]][1:]) for tint, rank in ranks.items()]
 
 
 def _color(color: Color, channels: int) -> tuple[int, ...]:

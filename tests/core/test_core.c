@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long checks, by_bits, by_tiers, set_by_bits;
+static unsigned long checks, by_bits, by_tiers, by_index, set_by_bits;
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -269,6 +269,15 @@ static void blend_plainly(uint8_t *pixel, unsigned channels, const uint8_t *colo
         pixel[3] = (uint8_t)(cover * 255 + 0.5 + 1e-9);
 }
 
+enum { LAYERS = 4 };
+
+/* More than a layer takes: its header, three times the bits of its box. */
+static size_t room_for(const km_layer *layer)
+{
+    km_box box = km_bounds(layer->mask);
+    return 256 + 3 * (size_t)box.height * km_words(box.width);
+}
+
 static void check_blend(const sample *a, const sample *b)
 {
     uint32_t height = a->mask.height, width = a->mask.width;
@@ -281,28 +290,35 @@ static void check_blend(const sample *a, const sample *b)
         image[i] = (uint8_t)(opaque && i % stride % 4 == 3 ? 255 : below(256));
     if (n)
         memcpy(expected, image, n);
-    km_layer layers[2];
-    for (unsigned i = 0; i < 2; i++) {
+    km_layer layers[LAYERS];
+    for (unsigned i = 0; i < LAYERS; i++) {
         layers[i] =
-            (km_layer){i ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(9)};
+            (km_layer){i % 2 ? &b->mask : &a->mask, {0, 0, 0, 255}, 0, below(4) ? 0 : 1 + below(9)};
         if (below(50) == 0)
             layers[i].outline = 1 + below(150); /* over words, and over the mask */
         for (unsigned j = 0; j < 3; j++)
             layers[i].color[j] = (uint8_t)below(256);
         layers[i].opacity = (uint8_t)(below(4) ? below(256) : 255);
     }
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < LAYERS; i++)
         for (uint32_t y = 0; y < height; y++)
             for (uint32_t x = 0; x < width; x++) {
-                const sample *s = i ? b : a;
+                const sample *s = i % 2 ? b : a;
                 if (!pixel_of(s, x, y))
                     continue;
                 bool line = layers[i].outline && !within(s, x, y, layers[i].outline);
                 blend_plainly(expected + y * stride + (size_t)x * channels, channels,
                               layers[i].color, line ? 255 : layers[i].opacity);
             }
-    uint64_t *scratch = room(km_blend_scratch(layers, 2), sizeof *scratch);
-    km_blend(layers, 2, channels, image, (ptrdiff_t)stride, scratch);
+    /* Room for all layers, or for hardly more than one: then they are laid in groups. */
+    size_t words = 0;
+    for (unsigned i = 0; i < LAYERS; i++)
+        if (words < room_for(&layers[i]))
+            words = room_for(&layers[i]);
+    if (below(2))
+        words = km_blend_scratch(layers, LAYERS);
+    uint64_t *scratch = room(words, sizeof *scratch);
+    CHECK(km_blend(layers, LAYERS, channels, image, (ptrdiff_t)stride, scratch, words, NULL));
     CHECK(n == 0 || memcmp(image, expected, n) == 0);
     free(scratch);
     free(expected);
@@ -484,7 +500,7 @@ static void check_iou(const sample *a, const sample *b)
         double iou[MANY * MANY];
         size_t words = km_iou_prepare(first, many, second, many, shapes);
         uint64_t *scratch = room(words, sizeof *scratch);
-        km_iou(shapes, many, many, scratch, iou);
+        CHECK(km_iou(shapes, many, many, scratch, iou, NULL));
         CHECK(many > 1 || (!shapes[0].bits && !shapes[0].n_tiers));
         by_bits += shapes[0].bits && shapes[many].bits;
         by_tiers += shapes[0].n_tiers && shapes[many].n_tiers;
@@ -492,6 +508,103 @@ static void check_iou(const sample *a, const sample *b)
             CHECK(iou[i] == (either ? (double)both / (double)either : 0.0));
         free(scratch);
     }
+}
+
+static bool stop_at_once(void *context)
+{
+    ++*(unsigned *)context;
+    return true;
+}
+
+/* A mask of many runs and some of a few, which span so many columns that bits are not worth it. */
+static void check_iou_by_index(void)
+{
+    enum { MASKS = 5 };
+    uint32_t height = 1 + below(70), width = 2000 + below(2000);
+    size_t n = (size_t)height * width;
+    sample samples[MASKS];
+    for (size_t i = 0; i < MASKS; i++) {
+        samples[i] = random_sample(height, width);
+        if (i == 0)
+            draw_noise(&samples[i], n);
+        else
+            draw_dots(&samples[i], n, below(4) == 0);
+        samples[i].pixels[0] = samples[i].pixels[n - 1] = (uint8_t)below(2);
+        samples[i].mask.n_runs = reference_runs(samples[i].pixels, n, samples[i].runs);
+    }
+    for (unsigned swapped = 0; swapped < 2; swapped++) {
+        km_mask masks[2 * MASKS];
+        km_shape shapes[MASKS];
+        double iou[MASKS];
+        for (size_t i = 0; i < 2 * MASKS; i++)
+            masks[i] = samples[(i + swapped) % MASKS].mask; /* the one of many runs first, or last */
+        size_t n_a = swapped ? MASKS - 1 : 1, n_b = MASKS - n_a, many = swapped ? MASKS - 1 : 0;
+        uint64_t *scratch =
+            room(km_iou_prepare(masks, n_a, masks + n_a, n_b, shapes), sizeof *scratch);
+        CHECK(km_iou(shapes, n_a, n_b, scratch, iou, NULL));
+        by_index += shapes[many].ends != NULL;
+        for (size_t i = 1; i < MASKS; i++) {
+            uint64_t both = 0, either = 0;
+            for (size_t k = 0; k < n; k++) {
+                both += samples[0].pixels[k] && samples[i].pixels[k];
+                either += samples[0].pixels[k] || samples[i].pixels[k];
+            }
+            CHECK(iou[i - 1] == (either ? (double)both / (double)either : 0.0));
+        }
+        unsigned asked = 0;
+        km_watch watch = {stop_at_once, &asked, 0};
+        km_iou_prepare(masks, n_a, masks + n_a, n_b, shapes);
+        CHECK(!km_iou(shapes, n_a, n_b, scratch, iou, &watch) && asked == 1);
+        free(scratch);
+    }
+    for (size_t i = 0; i < MASKS; i++)
+        discard(&samples[i]);
+}
+
+/* Groups of masks, against counting at each pixel. */
+static void check_plurality(uint32_t height, uint32_t width, size_t n)
+{
+    size_t pixels = (size_t)height * width;
+    uint32_t n_groups = 1 + below((uint32_t)n + 2), *groups = room(n, sizeof *groups);
+    sample *samples = room(n, sizeof *samples);
+    km_mask *masks = room(n, sizeof *masks), *winners = room(n_groups, sizeof *winners);
+    for (size_t i = 0; i < n; i++) {
+        samples[i] = random_sample(height, width);
+        masks[i] = samples[i].mask;
+        groups[i] = below(n_groups);
+    }
+    size_t words = km_plurality_scratch(masks, n, n_groups);
+    uint64_t *scratch = room(words, sizeof *scratch);
+    uint32_t *runs = room(km_plurality_capacity(masks, n, n_groups), sizeof *runs);
+    CHECK(km_plurality(masks, groups, n, n_groups, runs, winners, scratch, NULL));
+    uint32_t *expected = room(pixels + 1, sizeof *expected);
+    uint8_t *won = room(pixels, 1);
+    for (uint32_t group = 0; group < n_groups; group++) {
+        for (size_t k = 0; k < pixels; k++) {
+            uint32_t votes[12] = {0}, best = 0;
+            for (size_t i = 0; i < n; i++)
+                votes[groups[i]] += samples[i].pixels[k] != 0;
+            for (uint32_t other = 1; other < n_groups; other++)
+                best = votes[other] >= votes[best] ? other : best;
+            won[k] = best == group && votes[group] > 0;
+        }
+        km_mask wanted = {expected, reference_runs(won, pixels, expected), height, width};
+        check_runs(winners[group].runs, winners[group].n_runs, &wanted);
+        CHECK(winners[group].height == height && winners[group].width == width);
+    }
+    unsigned asked = 0;
+    km_watch watch = {stop_at_once, &asked, 0};
+    CHECK(!km_plurality(masks, groups, n, n_groups, runs, winners, scratch, &watch) && asked == 1);
+    for (size_t i = 0; i < n; i++)
+        discard(&samples[i]);
+    free(won);
+    free(expected);
+    free(runs);
+    free(scratch);
+    free(winners);
+    free(masks);
+    free(samples);
+    free(groups);
 }
 
 /* Sources one after the other through the same memory, against the masks that they are. */
@@ -832,6 +945,10 @@ static void check_everything(void)
         discard(&b);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
+        if (i % 20 == 1) {
+            check_plurality(height, width, 1 + below(9));
+            check_iou_by_index();
+        }
         if (i % 25 == 0) /* more words than are listed at once */
             check_many(150, 120 + below(120), 3 + below(3));
         if (i % 10 == 0) {
@@ -870,9 +987,9 @@ int main(void)
         set_runs = km_simd.set_runs;
         km_simd.set_runs = set_runs_counted;
         checks = 0;
-        by_bits = by_tiers = set_by_bits = 0;
+        by_bits = by_tiers = by_index = set_by_bits = 0;
         check_everything();
-        CHECK(by_bits > 100 && by_tiers > 50 && set_by_bits > 500);
+        CHECK(by_bits > 100 && by_tiers > 50 && by_index > 100 && set_by_bits > 500);
         printf("core: %lu checks hold with %s, %s\n", checks, level, how);
     }
     return 0;

@@ -1,40 +1,66 @@
 /* Masks onto pixels: colours source-over, 8 bits a channel, no gamma.
  *
  * A mask becomes bits, row by row, and only where they are set are pixels read and
- * written. All layers of a row are laid before the next row, so an image crosses
- * the bus once, however many masks there are.
+ * written. Layers are laid in groups whose bits fit a few MiB, so memory does not grow
+ * with the number of masks, and an image crosses the bus once a group. Masks of a few
+ * pixels far apart are laid pixel by pixel: their boxes are large and nearly empty.
  */
 #include "bits.h"
 #include "klingmask.h"
+#include "runs.h"
 #include "simd.h"
 
 #include <string.h>
 
-/* A layer, ready to be laid: bits of its box for the inside and for the line. */
-typedef struct {
+/* A layer that is ready to be laid. The bits of its box follow it in the scratch: those of the
+ * inside, then those of the line. */
+typedef struct km_ready {
+    const km_layer *layer;
     km_box box;
-    size_t words;
+    size_t words; /* of a row of the box */
     uint64_t *inside, *line;
     km_tint tint, line_tint;
+    struct km_ready *next; /* is laid on top of this one */
 } km_ready;
 
-enum { READY_WORDS = (sizeof(km_ready) + 7) / 8 };
+enum {
+    READY_WORDS = (sizeof(km_ready) + 7) / 8,
+    /* Layers are laid in groups: a group is drawn into bits, then goes over the image at once.
+     * Bits of 2 MiB stay in the caches, and 16 masks of 1280 x 720 fit. */
+    GROUP_WORDS = (2 << 20) / 8,
+    /* A mask with fewer pixels than this many words of bits is laid pixel by pixel: blending a
+     * pixel takes about as long as clearing, drawing and scanning 8 words. */
+    WORDS_OF_A_PIXEL = 8
+};
 
 static size_t bitmap_words(km_box box)
 {
     return box.height * km_words(box.width);
 }
 
+/* What a layer takes of the scratch, without and with the memory that only making its line needs. */
+static size_t words_to_keep(const km_layer *layer, km_box box)
+{
+    return READY_WORDS + bitmap_words(box) * (layer->outline ? 2 : 1);
+}
+
+static size_t words_to_make(const km_layer *layer, km_box box)
+{
+    return READY_WORDS + bitmap_words(box) * (layer->outline ? 3 : 1);
+}
+
 size_t km_blend_scratch(const km_layer *layers, size_t n)
 {
-    size_t words = n * READY_WORDS, spare = 0;
+    size_t all = 0, largest = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t one = bitmap_words(km_bounds(layers[i].mask));
-        words += layers[i].outline ? 2 * one : one;
-        if (layers[i].outline && one > spare)
-            spare = one;
+        km_box box = km_bounds(layers[i].mask);
+        size_t make = words_to_make(&layers[i], box);
+        largest = make > largest ? make : largest;
+        if (all < GROUP_WORDS)
+            all += words_to_keep(&layers[i], box);
     }
-    return words + spare;
+    all += largest;
+    return all < GROUP_WORDS ? all : largest < GROUP_WORDS ? GROUP_WORDS : largest;
 }
 
 static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, unsigned channels)
@@ -140,47 +166,109 @@ static void blend_row(const uint64_t *bits, size_t words, size_t columns, const 
                         255u - tint->keep);
 }
 
-void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
-              ptrdiff_t stride, uint64_t *scratch)
+/* Draws a layer into the scratch, which has room for it. */
+static km_ready *prepare(const km_layer *layer, km_box box, unsigned channels, uint64_t *scratch)
 {
     km_ready *ready = (km_ready *)scratch;
-    uint64_t *next = scratch + n * READY_WORDS;
-    uint64_t top = UINT64_MAX, end = 0;
-    for (size_t i = 0; i < n; i++) {
-        km_box box = km_bounds(layers[i].mask);
-        size_t words = bitmap_words(box);
-        ready[i].box = box;
-        ready[i].words = km_words(box.width);
-        ready[i].inside = next;
-        ready[i].line = NULL;
-        prepare_tint(&ready[i].tint, layers[i].color, layers[i].opacity, channels);
-        km_draw_bits(layers[i].mask, box, next);
-        next += words;
-        if (layers[i].outline && words) {
-            ready[i].line = next;
-            prepare_tint(&ready[i].line_tint, layers[i].color, 255, channels);
-            next += words;
-            split_line(&ready[i], layers[i].outline, next); /* what comes next is still spare */
-        }
-        if (words) {
-            top = box.y < top ? box.y : top;
-            end = (uint64_t)box.y + box.height > end ? (uint64_t)box.y + box.height : end;
-        }
+    size_t words = bitmap_words(box);
+    *ready = (km_ready){
+        .layer = layer, .box = box, .words = km_words(box.width), .inside = scratch + READY_WORDS};
+    prepare_tint(&ready->tint, layer->color, layer->opacity, channels);
+    km_draw_bits(layer->mask, box, ready->inside);
+    if (layer->outline) {
+        ready->line = ready->inside + words;
+        prepare_tint(&ready->line_tint, layer->color, 255, channels);
+        split_line(ready, layer->outline, ready->line + words);
     }
-    for (uint64_t y = top; y < end; y++)
-        for (size_t i = 0; i < n; i++) {
-            const km_ready *one = &ready[i];
+    return ready;
+}
+
+/* Lays a group, row by row of the image: each row is in the L1 cache for all layers. */
+static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
+                      km_watch *watch)
+{
+    uint64_t top = UINT64_MAX, end = 0;
+    for (const km_ready *one = group; one; one = one->next) {
+        uint64_t bottom = (uint64_t)one->box.y + one->box.height;
+        top = one->box.y < top ? one->box.y : top;
+        end = bottom > end ? bottom : end;
+    }
+    for (uint64_t y = top; y < end; y++) {
+        uint64_t work = 0;
+        for (const km_ready *one = group; one; one = one->next) {
+            work++;
             if (y < one->box.y || y - one->box.y >= one->box.height)
                 continue;
             size_t row = (size_t)(y - one->box.y) * one->words, width = one->box.width;
             uint8_t *from = pixels + (ptrdiff_t)y * stride + (size_t)one->box.x * channels;
+            work += width;
             if (one->tint.keep < 255)
-                blend_row(one->inside + row, one->words, width, &one->tint, &layers[i], channels,
+                blend_row(one->inside + row, one->words, width, &one->tint, one->layer, channels,
                           from);
             if (one->line)
-                blend_row(one->line + row, one->words, width, &one->line_tint, &layers[i], channels,
+                blend_row(one->line + row, one->words, width, &one->line_tint, one->layer, channels,
                           from);
         }
+        if (km_stopped(watch, work))
+            return false;
+    }
+    return true;
+}
+
+/* Whether a mask of so many pixels is all line: a pixel is inside only if all pixels within `width`
+ * steps along rows and columns are foreground, and those are 2 * width * (width + 1) + 1. */
+static bool is_all_line(uint64_t area, uint64_t width)
+{
+    return width > 0 && (area + 1) / 2 <= width * (width + 1);
+}
+
+/* Lays a mask without bits. */
+static void lay_pixels(const km_layer *layer, unsigned alpha, unsigned channels, uint8_t *pixels,
+                       ptrdiff_t stride)
+{
+    const uint64_t one = 1;
+    km_tint tint;
+    km_walk walk = km_walk_start(layer->mask);
+    km_piece piece;
+    prepare_tint(&tint, layer->color, alpha, channels);
+    while (alpha > 0 && km_walk_on(&walk, &piece))
+        for (uint32_t y = piece.first; y < piece.end; y++)
+            blend_row(&one, 1, 1, &tint, layer, channels,
+                      pixels + (ptrdiff_t)y * stride + (size_t)piece.column * channels);
+}
+
+bool km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+              ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch)
+{
+    km_ready *group = NULL, **last = &group;
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++) {
+        const km_layer *layer = &layers[i];
+        km_box box = km_bounds(layer->mask);
+        uint64_t area = km_area(layer->mask);
+        bool all_line = is_all_line(area, layer->outline);
+        bool sparse = (all_line || layer->outline == 0) &&
+                      area < bitmap_words(box) / WORDS_OF_A_PIXEL;
+        if (area == 0)
+            continue;
+        if (group && (sparse || words_to_make(layer, box) > words - used)) {
+            if (!lay_group(group, channels, pixels, stride, watch))
+                return false;
+            group = NULL;
+            last = &group;
+            used = 0;
+        }
+        if (sparse) {
+            lay_pixels(layer, all_line ? 255 : layer->opacity, channels, pixels, stride);
+        } else {
+            *last = prepare(layer, box, channels, scratch + used);
+            last = &(*last)->next;
+            used += words_to_keep(layer, box);
+        }
+        if (km_stopped(watch, layer->mask->n_runs + (sparse ? area : bitmap_words(box))))
+            return false;
+    }
+    return lay_group(group, channels, pixels, stride, watch);
 }
 
 size_t km_render_scratch(const km_mask *mask)

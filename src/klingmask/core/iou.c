@@ -7,7 +7,8 @@
  *     bits    a bit for every pixel of the box: for small masks, or of many pieces
  *
  * All masks of a call have the form that costs them less together. A mask of which it
- * would take too much memory has none: then runs meet runs.
+ * would take too much memory has none: then runs meet runs. For masks of many runs that
+ * meet others that way there is an index, so that those of few runs look up theirs.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -45,6 +46,66 @@ static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
             end_b += b->runs[j];
         }
     }
+}
+
+/* Where each run ends, and how much foreground there is up to there: two numbers of 32 bits for each
+ * run. Returns where what it writes ends. */
+static uint64_t *fill_index(km_shape *shape, uint64_t *scratch)
+{
+    const km_mask *mask = shape->mask;
+    uint32_t end = 0, area = 0;
+    shape->ends = (uint32_t *)scratch;
+    shape->areas = shape->ends + mask->n_runs;
+    for (size_t i = 0; i < mask->n_runs; i++) {
+        end += mask->runs[i];
+        area += i & 1 ? mask->runs[i] : 0;
+        shape->ends[i] = end;
+        shape->areas[i] = area;
+    }
+    return scratch + mask->n_runs;
+}
+
+/* The first run from `i` on that ends after the pixel, or n_runs: doubling steps, then halving. */
+static size_t run_at(const km_shape *shape, size_t i, uint64_t pixel)
+{
+    size_t n = shape->mask->n_runs, step = 1;
+    while (step < n - i && shape->ends[i + step - 1] <= pixel) {
+        i += step;
+        step *= 2;
+    }
+    size_t last = step < n - i ? i + step : n;
+    while (i < last) {
+        size_t middle = i + (last - i) / 2;
+        if (shape->ends[middle] <= pixel)
+            i = middle + 1;
+        else
+            last = middle;
+    }
+    return i;
+}
+
+/* The foreground before a pixel that lies in run `i`, or behind all runs. */
+static uint64_t area_before(const km_shape *shape, size_t i, uint64_t pixel)
+{
+    if (i == 0)
+        return 0;
+    return shape->areas[i - 1] + (i & 1 && i < shape->mask->n_runs ? pixel - shape->ends[i - 1] : 0);
+}
+
+/* Looks up each run of foreground of a mask of few runs in one that has an index. */
+static uint64_t intersection_by_index(const km_mask *few, const km_shape *many)
+{
+    uint64_t place = 0, area = 0;
+    size_t at = 0;
+    for (size_t i = 1; i < few->n_runs; i += 2) {
+        place += few->runs[i - 1];
+        at = run_at(many, at, place);
+        uint64_t before = area_before(many, at, place);
+        place += few->runs[i];
+        at = run_at(many, at, place);
+        area += area_before(many, at, place) - before;
+    }
+    return area;
 }
 
 /* ---- tiers ---- */
@@ -193,6 +254,10 @@ static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
 /* Runs do for masks that meet fewer others. */
 enum { FEW = 3 };
 
+/* An index is made for masks of at least so many runs; and used if the other has so many times
+ * fewer, since to look up a run takes about as long as to walk over 16. */
+enum { INDEX_FROM = 64, RUNS_OF_A_LOOK_UP = 16 };
+
 /* A form takes no more memory than a multiple of the mask's runs. */
 static bool is_worth(uint64_t words, const km_shape *shape)
 {
@@ -209,6 +274,20 @@ static uint64_t cost_of_tiers(const km_shape *shape)
 static uint64_t cost_of_bits(const km_shape *shape)
 {
     return 6 * words_of_bits(shape);
+}
+
+/* Masks that meet many by runs get an index. Returns how many words these take. */
+static size_t choose_indexed(km_shape *shapes, size_t n_a, size_t n_b)
+{
+    size_t words = 0, with_bits = 0, n = n_a + n_b;
+    for (size_t i = 0; i < n; i++)
+        with_bits += shapes[i].wants_bits || shapes[i].area == 0;
+    for (size_t i = 0; i < n && with_bits < n; i++) {
+        shapes[i].wants_index =
+            shapes[i].mask->n_runs >= INDEX_FROM && (i < n_a ? n_b : n_a) >= FEW;
+        words += shapes[i].wants_index ? shapes[i].mask->n_runs : 0;
+    }
+    return words;
 }
 
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes)
@@ -241,34 +320,67 @@ size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b
         else
             shapes[i].n_tiers = 0;
     size_t words = choose_tiers ? words_tiers : words_bits;
+    if (!choose_tiers)
+        words += choose_indexed(shapes, n_a, n_b);
     return words ? KM_BLOCK - 1 /* to align the first */ + words : 0;
 }
 
 static uint64_t intersection(const km_shape *a, const km_shape *b)
 {
+    size_t runs_a = a->mask->n_runs, runs_b = b->mask->n_runs;
     if (!boxes_meet(a->box, b->box))
         return 0;
     if (a->n_tiers && b->n_tiers)
         return km_simd.overlap(a->tiers, a->n_tiers, b->tiers, b->n_tiers);
     if (a->bits && b->bits)
         return intersection_of_bits(a, b);
+    if (a->ends && runs_b < runs_a / RUNS_OF_A_LOOK_UP)
+        return intersection_by_index(b->mask, a);
+    if (b->ends && runs_a < runs_b / RUNS_OF_A_LOOK_UP)
+        return intersection_by_index(a->mask, b);
     return intersection_of_runs(a->mask, b->mask);
 }
 
-void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou)
+/* About how long two masks take to meet, for the watch. */
+static uint64_t work_of(const km_shape *a, const km_shape *b)
+{
+    if (a->n_tiers && b->n_tiers) {
+        uint32_t columns = a->box.width < b->box.width ? a->box.width : b->box.width;
+        return (uint64_t)a->n_tiers * b->n_tiers * (columns / 8 + 16);
+    }
+    if (a->bits && b->bits)
+        return words_of_bits(a) < words_of_bits(b) ? words_of_bits(a) : words_of_bits(b);
+    return a->mask->n_runs + b->mask->n_runs;
+}
+
+bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+            km_watch *watch)
 {
     const km_shape *a = shapes, *b = shapes + n_a;
     if (scratch)
         scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_BLOCK;
-    for (size_t i = 0; i < n_a + n_b; i++)
+    for (size_t i = 0; i < n_a + n_b; i++) {
+        const uint64_t *start = scratch;
         if (shapes[i].wants_bits)
             scratch = set_bits(&shapes[i], scratch);
         else if (shapes[i].n_tiers)
             scratch = fill_tiers(&shapes[i], scratch);
+        if (km_stopped(watch, (uint64_t)(scratch - start) + shapes[i].mask->n_runs))
+            return false;
+    }
+    for (size_t i = 0; i < n_a + n_b; i++) { /* behind the bits, which are aligned */
+        if (shapes[i].wants_index)
+            scratch = fill_index(&shapes[i], scratch);
+        if (km_stopped(watch, shapes[i].mask->n_runs))
+            return false;
+    }
     for (size_t i = 0; i < n_a; i++)
         for (size_t j = 0; j < n_b; j++) {
             uint64_t shared = intersection(&a[i], &b[j]);
             uint64_t together = a[i].area + b[j].area - shared;
             *iou++ = together > 0 ? (double)shared / (double)together : 0.0;
+            if (watch && km_stopped(watch, work_of(&a[i], &b[j])))
+                return false;
         }
+    return true;
 }

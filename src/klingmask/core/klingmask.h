@@ -36,6 +36,33 @@ static inline uint64_t km_pixels(const km_mask *mask)
     return (uint64_t)mask->height * mask->width;
 }
 
+/* ---- stopping a long call ---- */
+
+/* A call that works on many masks asks its caller now and then whether to go on. `stop` may be
+ * NULL; so may the pointer to the watch. `left` starts at 0. */
+typedef struct {
+    bool (*stop)(void *context);
+    void *context;
+    uint64_t left; /* units of work until `stop` is asked again */
+} km_watch;
+
+/* Runs read, pixels written, and so on: a unit takes about a nanosecond or less, so `stop` is asked
+ * every 50 ms or more often. */
+enum { KM_WATCH_WORK = 1 << 25 };
+
+/* Counts work that was done, and says whether to stop. */
+static inline bool km_stopped(km_watch *watch, uint64_t work)
+{
+    if (!watch || !watch->stop)
+        return false;
+    if (work < watch->left) {
+        watch->left -= work;
+        return false;
+    }
+    watch->left = KM_WATCH_WORK;
+    return watch->stop(watch->context);
+}
+
 /* ---- counts.c: counts text and foreign run lengths <-> canonical runs ---- */
 
 typedef enum {
@@ -173,6 +200,17 @@ size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, ui
 /* `runs` has room for mask->n_runs + 1. */
 size_t km_complement(const km_mask *mask, uint32_t *runs);
 
+/* ---- votes.c: which group of masks has the most at each pixel ---- */
+
+/* Mask i belongs to group groups[i] < n_groups < 2**31. At each pixel the group with the most masks
+ * that have foreground there wins; of several with as many, the one with the largest number.
+ * Writes the pixels that each group wins to `winners` (n_groups); their runs go to `runs`. All
+ * masks have one size, and there is one. Returns false if it was stopped. */
+size_t km_plurality_capacity(const km_mask *masks, size_t n, uint32_t n_groups); /* runs */
+size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups);  /* 64-bit words */
+bool km_plurality(const km_mask *masks, const uint32_t *groups, size_t n, uint32_t n_groups,
+                  uint32_t *runs, km_mask *winners, uint64_t *scratch, km_watch *watch);
+
 /* ---- transform.c: a mask on another grid; runs in, canonical runs out ---- */
 
 /* `runs` has room for what the function's capacity says, `scratch` for mask->n_runs numbers.
@@ -217,11 +255,12 @@ typedef struct {
 } km_layer;
 
 /* Lays the layers over an image (height, width, channels), one on the other: RGB,
- * or RGBA with straight alpha. `stride` bytes go from row to row, `scratch` has
- * km_blend_scratch() words of 64 bits. */
+ * or RGBA with straight alpha. `stride` bytes go from row to row, `scratch` has `words` words
+ * of 64 bits, at least km_blend_scratch(): a few MiB, or what the largest mask needs. Returns false
+ * if it was stopped; then some layers are laid. */
 size_t km_blend_scratch(const km_layer *layers, size_t n);
-void km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
-              ptrdiff_t stride, uint64_t *scratch);
+bool km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
+              ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch);
 
 /* Draws a mask as an image of its own, row-major: the color on the foreground, all
  * 0 elsewhere. `scratch` has km_render_scratch() words of 64 bits. */
@@ -271,13 +310,17 @@ typedef struct {
     km_tier tiers[KM_TIERS]; /* the first, second, ... piece of every column */
     bool wants_bits;
     const uint64_t *bits;
+    bool wants_index;
+    uint32_t *ends, *areas; /* where each run ends, and the foreground up to there; or NULL */
 } km_shape;
 
 /* Intersection over union of every a with every b, row-major (n_a, n_b); 0 where both are
  * empty. All masks have one size. Takes two steps: km_iou_prepare measures the masks into
  * `shapes`, which has room for n_a + n_b, and returns how many words of 64 bits km_iou
- * needs as `scratch` (NULL if none): at most a fixed multiple of the runs. */
+ * needs as `scratch` (NULL if none): at most a fixed multiple of the runs. It returns false if it
+ * was stopped. */
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes);
-void km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou);
+bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+            km_watch *watch);
 
 #endif
