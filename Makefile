@@ -8,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PYTEST := $(RUN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
-CORE := $(wildcard src/klingmask/core/*.[ch])
+CORE := $(shell find src/klingmask/core -name '*.[ch]' -o -name '*.inc')
 BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(CORE)
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -44,7 +44,7 @@ core-test: build/test_core
 build/test_core: tests/core/test_core.c $(CORE)
 	mkdir -p build
 	$(CC) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
-		tests/core/test_core.c src/klingmask/core/*.c -o $@
+		tests/core/test_core.c $(filter %.c,$(CORE)) -o $@
 
 # Times everything against the field; rewrites the README's table and plot.
 bench: $(VENV)/bench.stamp

@@ -27,9 +27,9 @@ setup(
     ext_modules=[
         Extension(
             "klingmask._rle",
-            ["src/klingmask/_rle.pyx", *sorted(str(source) for source in CORE.glob("*.c"))],
+            ["src/klingmask/_rle.pyx", *sorted(str(source) for source in CORE.rglob("*.c"))],
             include_dirs=[str(CORE), numpy.get_include()],
-            depends=sorted(str(header) for header in CORE.glob("*.h")),
+            depends=sorted(str(part) for end in ("h", "inc") for part in CORE.rglob(f"*.{end}")),
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         )
     ],

@@ -192,7 +192,7 @@ cdef extern from "klingmask.h" nogil:
                   ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch)
 
 
-cdef extern from "simd.h" nogil:
+cdef extern from "simd/simd.h" nogil:
     ctypedef struct km_kernels:
         const char *name
 

@@ -2,7 +2,7 @@
  * sanitizers. Every buffer is allocated at exactly the size that the header
  * asks for, so that a byte too many is an error and not luck. */
 #include "klingmask.h"
-#include "simd.h"
+#include "simd/simd.h"
 
 #include <stdio.h>
 #include <stdlib.h>

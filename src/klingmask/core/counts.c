@@ -9,7 +9,7 @@
 #include "codes.h"
 #include "klingmask.h"
 #include "runs.h"
-#include "simd.h"
+#include "simd/simd.h"
 
 static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t value)
 {

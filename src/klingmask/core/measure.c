@@ -2,7 +2,7 @@
  * point's colour. */
 #include "klingmask.h"
 #include "runs.h"
-#include "simd.h"
+#include "simd/simd.h"
 
 #include <string.h>
 

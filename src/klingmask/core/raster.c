@@ -11,7 +11,7 @@
 #include "bits.h"
 #include "klingmask.h"
 #include "runs.h"
-#include "simd.h"
+#include "simd/simd.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 
 #include "bits.h"
 #include "klingmask.h"
-#include "simd.h"
+#include "simd/simd.h"
 
 /* Appends runs of either colour so that what is written is canonical:
  * neighbours of one colour merge and empty runs vanish. */

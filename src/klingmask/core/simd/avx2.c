@@ -1,0 +1,436 @@
+/* The kernels with vectors of 256 bits; those for counts text are in avx2_codes.c. */
+#include "simd/level.h"
+
+#if KM_X86_LEVELS
+
+#include <immintrin.h>
+#include <string.h>
+
+KM_TARGET_BEGIN(KM_AVX2_SETS)
+
+#include "simd/avx2.h"
+#include "simd/plain.h"
+
+static inline __m256i load(const void *from)
+{
+    return _mm256_loadu_si256((const __m256i *)from);
+}
+
+typedef __m256i vector;
+enum { VECTOR_BYTES = 32 };
+
+static inline void store(void *to, vector v)
+{
+    _mm256_storeu_si256((__m256i *)to, v);
+}
+
+static inline vector repeat(uint8_t byte)
+{
+    return _mm256_set1_epi8((char)byte);
+}
+
+/* ---- pixels -> bits ---- */
+
+/* Of 32 pixels, those that are not 0: 127 more, or as many as there can be, give the sign. */
+static inline uint32_t pack32(const uint8_t *pixels)
+{
+    return (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(load(pixels), _mm256_set1_epi8(127)));
+}
+
+static inline uint32_t pack16(const uint8_t *pixels)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)pixels);
+    return (uint32_t)_mm_movemask_epi8(_mm_adds_epu8(x, _mm_set1_epi8(127)));
+}
+
+/* Two vectors, which may overlap as in pack_plain. */
+static inline uint64_t pack(const uint8_t *pixels, size_t n)
+{
+    if (n >= 32)
+        return pack32(pixels) | (uint64_t)pack32(pixels + n - 32) << (n - 32);
+    if (n >= 16)
+        return pack16(pixels) | (uint64_t)pack16(pixels + n - 16) << (n - 16);
+    return pack_plain(pixels, n);
+}
+
+#include "simd/generic/pack_rows.inc"
+
+typedef __m256i line_bits;
+
+static inline line_bits no_bits(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static inline line_bits or_line(line_bits any, const uint8_t *pixels)
+{
+    return _mm256_or_si256(any, _mm256_or_si256(load(pixels), load(pixels + 32)));
+}
+
+static inline bool is_zero(line_bits any)
+{
+    return _mm256_testz_si256(any, any);
+}
+
+#include "simd/generic/skip_clear.inc"
+
+/* ---- bits -> changes ---- */
+
+enum { LANES = 8 };
+
+static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, uint64_t *any)
+{
+    __m256i above[2] = {load(bits - words), load(bits - words + 4)};
+    __m256i found[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (size_t y = 0; y < rows; y++, bits += words)
+        for (unsigned i = 0; i < 2; i++) {
+            __m256i row = load(bits + 4 * i);
+            found[i] = _mm256_or_si256(found[i], _mm256_xor_si256(row, above[i]));
+            above[i] = row;
+        }
+    for (unsigned i = 0; i < 2; i++)
+        store(any + 4 * i, found[i]);
+}
+
+#include "simd/generic/transpose_rows.inc"
+
+/* From bit `first` on, those of four words that are all ones. */
+static inline uint64_t four_bits(__m256i words, size_t first)
+{
+    return (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(words)) << first;
+}
+
+static inline uint64_t find_line(const uint64_t *bits, size_t n)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    uint64_t same = 0;
+    for (size_t i = 0; i < n; i += 4) {
+        __m256i before = _mm256_cmpgt_epi64(zero, load(bits + i - 1)); /* the last bit's */
+        same |= four_bits(_mm256_cmpeq_epi64(load(bits + i), before), i);
+    }
+    return _bzhi_u64(~same, (unsigned)n);
+}
+
+#include "simd/generic/list_line.inc"
+
+/* ---- changes and bits -> runs, and back ---- */
+
+/* So many runs are written for each word at once, whether it has as many changes or not. What is
+ * too much makes way for those of the next words: there are enough, of which each has a change. */
+enum { RUNS_AT_ONCE = 4 };
+
+KM_KERNEL static uint32_t *write_dense(const km_changes *listed, size_t n, uint32_t end,
+                                       uint32_t *runs)
+{
+    size_t i = 0;
+    for (; i + RUNS_AT_ONCE <= n; i++) {
+        uint64_t bits = listed[i].bits;
+        uint32_t first = listed[i].first, *after = runs + _mm_popcnt_u64(bits);
+        do
+            for (unsigned j = 0; j < RUNS_AT_ONCE; j++, bits = _blsr_u64(bits)) {
+                uint32_t position = first + (uint32_t)_tzcnt_u64(bits);
+                *runs++ = position - end;
+                end = position;
+            }
+        while (runs < after);
+        runs = after;
+        end = first + KM_WORD - 1 - (uint32_t)_lzcnt_u64(listed[i].bits);
+    }
+    return write_changes_plain(listed + i, n - i, end, runs);
+}
+
+static inline void set_short_range(uint64_t *bits, uint64_t from, uint64_t to)
+{
+    km_set_range(bits, 1, from, to);
+}
+
+#define SET_RUNS set_short_runs
+#define SET_RANGE set_short_range
+#include "simd/generic/set_runs.inc"
+
+/* Four words at a time: how many a run goes through is anybody's guess. */
+static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
+{
+    enum { FOUR_WORDS = 4 * KM_WORD };
+    uint64_t low = from % KM_WORD, left = to - from + low; /* bits from the first word on */
+    __m256i *words = (__m256i *)(bits + from / KM_WORD);
+    if (left <= KM_WORD) {
+        bits[from / KM_WORD] |= km_range((unsigned)low, (unsigned)left);
+        return;
+    }
+    const __m256i all = _mm256_set1_epi64x(-1), places = _mm256_setr_epi64x(0, 64, 128, 192);
+    __m256i set = _mm256_sllv_epi64(all, _mm256_setr_epi64x((long long)low, 0, 0, 0));
+    for (; left > FOUR_WORDS; left -= FOUR_WORDS, words++) {
+        store(words, _mm256_or_si256(load(words), set));
+        set = all;
+    }
+    /* How many bits of each word, if not all, come before the end: shifts of 64 leave none. */
+    __m256i before = _mm256_subs_epu16(_mm256_set1_epi64x((long long)left), places);
+    set = _mm256_andnot_si256(_mm256_sllv_epi64(all, before), set);
+    store(words, _mm256_or_si256(load(words), set));
+}
+
+#define SET_RUNS set_long_runs
+#define SET_RANGE set_range
+#include "simd/generic/set_runs.inc"
+
+/* Where there is more than one run a word, it is hard to predict whether one ends in the word that
+ * it starts in: the plain way has no branch for that. But if they have SHORT_RUN pixels on average,
+ * they nearly always do. */
+KM_KERNEL static void set_runs(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
+                               uint64_t to, uint64_t *bits)
+{
+    enum { SHORT_RUN = 8 };
+    uint64_t own = n / 2, all = 0;
+    if (to - from < own * KM_WORD)
+        for (size_t i = 0; i < n; i += 2)
+            all += runs[i];
+    if (all > own * SHORT_RUN)
+        set_short_runs(runs, n, start, from, to, bits);
+    else
+        set_long_runs(runs, n, start, from, to, bits);
+}
+
+/* ---- bits and runs -> pixels ---- */
+
+/* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
+static inline void spread(uint64_t word, uint8_t value, __m256i *low, __m256i *high)
+{
+    const __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
+    const __m256i bytes = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i values = repeat(value), all = _mm256_set1_epi64x((long long)word);
+    *low = _mm256_shuffle_epi8(all, bytes);
+    *high = _mm256_shuffle_epi8(all, _mm256_add_epi8(bytes, _mm256_set1_epi8(4)));
+    *low = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(*low, own), own), values);
+    *high = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(*high, own), own), values);
+}
+
+static inline void expand(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    __m256i low, high;
+    spread(word, value, &low, &high);
+    store(pixels, low);
+    store(pixels + 32, high);
+}
+
+static inline void stream(uint64_t word, uint8_t value, uint8_t *pixels)
+{
+    __m256i low, high;
+    spread(word, value, &low, &high);
+    _mm256_stream_si256((__m256i *)pixels, low);
+    _mm256_stream_si256((__m256i *)(pixels + 32), high);
+}
+
+static inline void stream_end(void)
+{
+    _mm_sfence();
+}
+
+#include "simd/generic/expand_some.inc"
+#include "simd/generic/paint.inc"
+
+/* Zeros that the compiler does not know: clang makes a call of memset of a loop that stores 0. */
+static inline void clear_line(uint8_t *line)
+{
+    __m256i zero = _mm256_setzero_si256();
+    __asm__("" : "+x"(zero));
+    store(line, zero);
+    store(line + 32, zero);
+}
+
+#include "simd/generic/clear.inc"
+#include "simd/generic/fill.inc"
+
+/* ---- bounding boxes ---- */
+
+/* Sixteen runs, eight pairs of background and foreground. Where a foreground starts, modulo
+ * the height, is its first row. The quotient is a float's, too low by one at the worst: see
+ * km_rows. */
+typedef struct {
+    __m256i height, top, bottom, done; /* pixels */
+    __m256 inverse;                    /* of the height, a little less */
+} rows_found;
+
+/* Those that are there have all bits of `some` set. */
+static inline void add_rows(rows_found *rows, __m256i low, __m256i high, __m256i some)
+{
+    __m256 a = _mm256_castsi256_ps(low), b = _mm256_castsi256_ps(high);
+    /* The lanes are those of the pairs 0 1 4 5 2 3 6 7. */
+    __m256i gaps = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
+    __m256i lengths = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+    __m256i ends = _mm256_add_epi32(gaps, lengths);
+    ends = _mm256_add_epi32(ends, _mm256_slli_epi64(ends, 32));
+    /* Up to here in twos; A C | B D, if A are the pairs 0 and 1, and so on. */
+    __m256i own = _mm256_shuffle_epi32(ends, _MM_SHUFFLE(3, 3, 1, 1));
+    __m256i other = _mm256_permute2x128_si256(own, own, 0x01);
+    __m256i both = _mm256_add_epi32(own, other); /* A + B, C + D, and again */
+    __m256i before = _mm256_slli_si256(both, 8); /* 0, A + B, and again */
+    const __m256i zero = _mm256_setzero_si256();
+    before = _mm256_add_epi32(before, _mm256_blend_epi32(zero, other, 0xf0)); /* and 0, 0 | A, C */
+    ends = _mm256_add_epi32(_mm256_add_epi32(ends, before), rows->done);
+    rows->done = _mm256_add_epi32(
+        rows->done, _mm256_add_epi32(both, _mm256_shuffle_epi32(both, _MM_SHUFFLE(1, 0, 3, 2))));
+    __m256i starts = _mm256_sub_epi32(ends, lengths);
+    __m256i columns = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(starts), rows->inverse));
+    __m256i first = _mm256_sub_epi32(starts, _mm256_mullo_epi32(columns, rows->height));
+    first = _mm256_min_epu32(first, _mm256_sub_epi32(first, rows->height));
+    __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), some);
+    __m256i none = _mm256_xor_si256(some, _mm256_set1_epi32(-1));
+    rows->top = _mm256_min_epu32(rows->top, _mm256_or_si256(first, none));
+    rows->bottom = _mm256_max_epu32(rows->bottom, end);
+}
+
+static inline uint32_t least(__m256i x)
+{
+    __m128i m = _mm_min_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    m = _mm_min_epu32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(1, 0, 3, 2)));
+    m = _mm_min_epu32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(2, 3, 0, 1)));
+    return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+static inline uint32_t largest(__m256i x)
+{
+    __m128i m = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(1, 0, 3, 2)));
+    m = _mm_max_epu32(m, _mm_shuffle_epi32(m, _MM_SHUFFLE(2, 3, 0, 1)));
+    return (uint32_t)_mm_cvtsi128_si32(m);
+}
+
+KM_KERNEL static void rows_of(km_rows *result)
+{
+    enum { RUNS = 16 };
+    const uint32_t *runs = result->runs, *runs_end = runs + 2 * result->pairs;
+    const __m256i zero = _mm256_setzero_si256(), all = _mm256_set1_epi32(-1);
+    /* Three times 2**-24, the error of a float, would do. */
+    const float less = 1.0f - 1.0f / (1 << 21);
+    rows_found rows = {_mm256_set1_epi32((int)result->height), all, zero, zero,
+                       _mm256_set1_ps(less / (float)result->height)};
+    for (; runs_end - runs >= RUNS; runs += RUNS)
+        add_rows(&rows, load(runs), load(runs + 8), all);
+    if (runs < runs_end) {
+        const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        const __m256i pairs = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+        __m256i left = _mm256_set1_epi32((int)(runs_end - runs));
+        __m256i low = _mm256_cmpgt_epi32(left, lanes);
+        __m256i high = _mm256_cmpgt_epi32(left, _mm256_add_epi32(lanes, _mm256_set1_epi32(8)));
+        add_rows(&rows, _mm256_maskload_epi32((const int *)runs, low),
+                 _mm256_maskload_epi32((const int *)runs + 8, high),
+                 _mm256_cmpgt_epi32(left, _mm256_add_epi32(pairs, pairs)));
+    }
+    result->top = least(rows.top);
+    result->bottom = largest(rows.bottom);
+}
+
+/* ---- colours ---- */
+
+static inline void tint_span(const km_tint *tint, uint8_t *pixels, size_t n)
+{
+    if (tint->keep == 0) {
+        tint_opaque(tint, pixels, n);
+        return;
+    }
+    __m256i keep = _mm256_set1_epi16((short)tint->keep);
+    size_t i = 0, phase = 0;
+    for (; i + 16 <= n; i += 16) {
+        __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + i)));
+        x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), load(tint->source + phase));
+        x = _mm256_mulhi_epu16(x, _mm256_set1_epi16(257));
+        _mm_storeu_si128((__m128i *)(pixels + i), _mm_packus_epi16(_mm256_castsi256_si128(x),
+                                                                   _mm256_extracti128_si256(x, 1)));
+        phase = phase == KM_TINT_BYTES - 16 ? 0 : phase + 16;
+    }
+    tint_plain(tint, pixels, i, n);
+}
+
+#include "simd/generic/blend.inc"
+
+KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color, uint8_t *pixels)
+{
+    int value;
+    memcpy(&value, color, sizeof value);
+    const __m256i own = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i colors = _mm256_set1_epi32(value);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        int eight = (int)(bits[i / KM_WORD] >> i % KM_WORD & 0xff);
+        __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(eight), own), own);
+        store(pixels + 4 * i, _mm256_and_si256(set, colors));
+    }
+    stamp_plain(bits, i, n, color, pixels);
+}
+
+/* ---- counting ---- */
+
+KM_KERNEL static uint64_t count_shared(const km_block *block)
+{
+    /* The bits of a nibble, looked up 32 nibbles at a time. */
+    const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
+                                          2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i nibble = _mm256_set1_epi8(0xf);
+    __m256i sum = _mm256_setzero_si256();
+    uint64_t four[4];
+    const uint64_t *a = block->a, *b = block->b;
+    for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b) {
+        for (size_t i = 0; i < block->columns; i += 4) {
+            __m256i both = _mm256_and_si256(_mm256_load_si256((const __m256i *)(a + i)),
+                                            _mm256_load_si256((const __m256i *)(b + i)));
+            __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
+            __m256i high =
+                _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
+            sum = _mm256_add_epi64(
+                sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
+        }
+    }
+    store(four, sum);
+    return four[0] + four[1] + four[2] + four[3];
+}
+
+/* A lane has every eighth column: 2**29 pixels at the most. */
+typedef __m256i sums;
+
+static inline sums no_sums(void)
+{
+    return _mm256_setzero_si256();
+}
+
+static inline sums add_shared(sums sum, const km_tier *a, size_t i, const km_tier *b, size_t j)
+{
+    __m256i first = _mm256_max_epu16(load(a->firsts + i), load(b->firsts + j));
+    __m256i end = _mm256_min_epu16(load(a->ends + i), load(b->ends + j));
+    __m256i rows = _mm256_subs_epu16(end, first); /* 0 if they do not meet */
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(rows, _mm256_set1_epi16(1)));
+}
+
+static inline uint64_t total_of(sums sum)
+{
+    uint32_t lanes[8];
+    uint64_t total = 0;
+    store(lanes, sum);
+    for (unsigned i = 0; i < 8; i++)
+        total += lanes[i];
+    return total;
+}
+
+#include "simd/generic/overlap.inc"
+
+KM_TARGET_END
+
+const km_kernels km_avx2 = {
+    .pack_rows = pack_rows,
+    .skip_clear = skip_clear,
+    .transpose_rows = transpose_rows,
+    .list_line = list_line,
+    .write_dense = write_dense,
+    .set_runs = set_runs,
+    .paint = paint,
+    .clear = clear,
+    .fill = fill,
+    .rows_of = rows_of,
+    .blend = blend,
+    .stamp = stamp,
+    .count_shared = count_shared,
+    .overlap = overlap,
+};
+
+#endif
