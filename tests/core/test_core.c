@@ -975,15 +975,15 @@ int main(void)
     bool one_place = km_simd_select("avx512"); /* as the processor has it, at all levels */
     km_kernels before = km_simd;
     CHECK(!km_simd_select("none"));
-    CHECK(before.name == km_simd.name && before.in_turns == km_simd.in_turns);
+    CHECK(before.name == km_simd.name && before.interleave == km_simd.interleave);
     for (unsigned i = 0; i < 2 * 3; i++) {
         const char *level = levels[i / 2], *how = i % 2 ? "memory in turns" : "one place at a time";
         if (!km_simd_select(level)) {
             printf("core: this machine has no %s\n", level);
             continue;
         }
-        CHECK(strcmp(km_simd.name, level) == 0 && km_simd.in_turns == !one_place);
-        km_simd.in_turns = i % 2; /* whatever is best here */
+        CHECK(strcmp(km_simd.name, level) == 0 && km_simd.interleave == !one_place);
+        km_simd.interleave = i % 2; /* whatever is best here */
         set_runs = km_simd.set_runs;
         km_simd.set_runs = set_runs_counted;
         checks = 0;

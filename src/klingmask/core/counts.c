@@ -71,7 +71,7 @@ static bool read_vectors(const km_source *source, uint32_t before[2], const char
     reader->sums[colour] += codes.sums[0];
     reader->sums[!colour] += codes.sums[1];
     *at = codes.at;
-    return !codes.odd && pixels_read(reader) <= (uint64_t)source->height * source->width;
+    return !codes.malformed && pixels_read(reader) <= (uint64_t)source->height * source->width;
 }
 
 /* Whether so many groups would do for the number. */

@@ -48,8 +48,8 @@ static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
     }
 }
 
-/* Where each run ends, and how much foreground there is up to there: two numbers of 32 bits for each
- * run. Returns where what it writes ends. */
+/* Where each run ends, and how much foreground there is up to there: two numbers of 32 bits for
+ * each run. Returns where what it writes ends. */
 static uint64_t *fill_index(km_shape *shape, uint64_t *scratch)
 {
     const km_mask *mask = shape->mask;
@@ -89,7 +89,8 @@ static uint64_t area_before(const km_shape *shape, size_t i, uint64_t pixel)
 {
     if (i == 0)
         return 0;
-    return shape->areas[i - 1] + (i & 1 && i < shape->mask->n_runs ? pixel - shape->ends[i - 1] : 0);
+    return shape->areas[i - 1] +
+           (i & 1 && i < shape->mask->n_runs ? pixel - shape->ends[i - 1] : 0);
 }
 
 /* Looks up each run of foreground of a mask of few runs in one that has an index. */
@@ -187,12 +188,13 @@ static uint64_t *fill_tiers(km_shape *shape, uint64_t *scratch)
 /* The bits of a mask cover its box, 64 rows of the image a word: band after
  * band, in each a word for every column. So the same word of two masks is the
  * same piece of the image, and the words of one band lie side by side: from a
- * column that is a multiple of KM_BLOCK to another, at an address that is one of
+ * column that is a multiple of KM_VECTOR_WORDS to another, at an address that is one of
  * so many words, so that vectors of two masks meet without being cut. */
 static km_box on_grid(km_box box)
 {
-    uint64_t end = ((uint64_t)box.x + box.width + KM_BLOCK - 1) / KM_BLOCK * KM_BLOCK;
-    box.x -= box.x % KM_BLOCK;
+    uint64_t end =
+        ((uint64_t)box.x + box.width + KM_VECTOR_WORDS - 1) / KM_VECTOR_WORDS * KM_VECTOR_WORDS;
+    box.x -= box.x % KM_VECTOR_WORDS;
     box.width = (uint32_t)(end - box.x);
     return box;
 }
@@ -306,7 +308,7 @@ size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b
         if (!is_worth(words_of_tiers(shape), shape))
             shape->n_tiers = 0;
         shape->wants_bits =
-            mask->width < UINT32_MAX - KM_BLOCK && is_worth(words_of_bits(shape), shape);
+            mask->width < UINT32_MAX - KM_VECTOR_WORDS && is_worth(words_of_bits(shape), shape);
         words_tiers += words_of_tiers(shape);
         words_bits += shape->wants_bits ? (size_t)words_of_bits(shape) : 0;
         tiers += cost_of_tiers(shape);
@@ -322,7 +324,7 @@ size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b
     size_t words = choose_tiers ? words_tiers : words_bits;
     if (!choose_tiers)
         words += choose_indexed(shapes, n_a, n_b);
-    return words ? KM_BLOCK - 1 /* to align the first */ + words : 0;
+    return words ? KM_VECTOR_WORDS - 1 /* to align the first */ + words : 0;
 }
 
 static uint64_t intersection(const km_shape *a, const km_shape *b)
@@ -358,7 +360,7 @@ bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double 
 {
     const km_shape *a = shapes, *b = shapes + n_a;
     if (scratch)
-        scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_BLOCK;
+        scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_VECTOR_WORDS;
     for (size_t i = 0; i < n_a + n_b; i++) {
         const uint64_t *start = scratch;
         if (shapes[i].wants_bits)

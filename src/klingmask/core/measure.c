@@ -22,8 +22,8 @@ uint64_t km_area(const km_mask *mask)
     return area;
 }
 
-/* As rows_of in simd.h, with no limit to the runs. */
-static void find_rows(km_rows *rows)
+/* As row_range in simd.h, with no limit to the runs. */
+static void find_rows(km_row_range *rows)
 {
     const uint32_t *runs = rows->runs, *runs_end = runs + 2 * rows->pairs;
     uint64_t end = 0;
@@ -43,14 +43,15 @@ static void find_rows(km_rows *rows)
 km_box km_bounds(const km_mask *mask)
 {
     uint32_t left, right;
-    km_rows rows = {mask->runs, mask->n_runs / 2, mask->height, mask->height, 0};
+    km_row_range rows = {mask->runs, mask->n_runs / 2, mask->height, mask->height, 0};
     if (rows.pairs == 0)
         return (km_box){0, 0, 0, 0};
     km_columns(mask, &left, &right);
-    bool vectors = km_simd.rows_of && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
-    (vectors ? km_simd.rows_of : find_rows)(&rows);
+    bool vectors =
+        km_simd.row_range && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
+    (vectors ? km_simd.row_range : find_rows)(&rows);
     if (rows.bottom > mask->height) /* into the next column, so the rows are all there */
-        rows = (km_rows){.top = 0, .bottom = mask->height};
+        rows = (km_row_range){.top = 0, .bottom = mask->height};
     return (km_box){left, (uint32_t)rows.top, right - left, (uint32_t)(rows.bottom - rows.top)};
 }
 

@@ -27,7 +27,7 @@ void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uin
         after = mask->runs[--n];
     /* Most of the background is before the first run of foreground and after the last. */
     km_simd.clear(pixels, before, near);
-    km_simd.fill(mask->runs + 1, n - 1, value, pixels + before);
+    km_simd.fill_runs(mask->runs + 1, n - 1, value, pixels + before);
     km_simd.clear(pixels + km_pixels(mask) - after, after, near);
 }
 
@@ -42,7 +42,7 @@ typedef struct {
 
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width)
 {
-    return height * km_words((uint64_t)width + KM_LINE);
+    return height * km_words((uint64_t)width + KM_CACHE_LINE);
 }
 
 static inline void change(const km_window *window, uint64_t row, uint32_t column)
@@ -99,22 +99,22 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target 
     if (height == 0 || width == 0)
         return;
     km_box box = km_bounds(mask);
-    bool lines = stride % KM_LINE == 0, near = target == KM_TO_CORE;
-    bool streamed = target == KM_TO_MEMORY && lines && !cleared;
-    bool narrow = cleared || (!streamed && km_is_narrow(mask));
+    bool lines = stride % KM_CACHE_LINE == 0, near = target == KM_TO_CORE;
+    bool past_caches = target == KM_TO_MEMORY && lines && !cleared;
+    bool narrow = cleared || (!past_caches && km_is_narrow(mask));
     if (narrow && !cleared)
         clear(pixels, stride, height, width, near);
     if (narrow && box.width == 0)
         return;
     /* Vectors are stored fastest where they do not cross cache lines. Where all
      * rows start alike, words of bits start where lines do. */
-    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_LINE) : 0, skip = past;
+    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_CACHE_LINE) : 0, skip = past;
     uint32_t left = 0, right = narrow ? box.x + box.width : width;
-    if (narrow && (box.x + past) % KM_LINE <= box.x) {
-        left = box.x - (box.x + past) % KM_LINE;
+    if (narrow && (box.x + past) % KM_CACHE_LINE <= box.x) {
+        left = box.x - (box.x + past) % KM_CACHE_LINE;
         skip = 0;
     }
-    if (streamed) { /* rows of background are painted, too */
+    if (past_caches) { /* rows of background are painted, too */
         box.y = 0;
         box.height = height;
     } else if (!narrow) {
@@ -127,8 +127,8 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target 
                         km_words((uint64_t)right - left + skip),
                         scratch};
     draw_changes(mask, &window);
-    km_simd.paint(scratch, box.height, right - left, skip, value, streamed,
-                  pixels + (ptrdiff_t)box.y * stride + left, stride);
+    km_simd.paint_rows(scratch, box.height, right - left, skip, value, past_caches,
+                       pixels + (ptrdiff_t)box.y * stride + left, stride);
 }
 
 void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
@@ -145,8 +145,9 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 /* ---- pixels -> runs ---- */
 
 enum {
-    BLOCK = KM_PLACES * KM_LONG, /* pixels that a line is looked at by, if it is read in turns, */
-    SHORT_BLOCK = 16384,         /* or, if not, by so few that its bits and it stay near */
+    BLOCK = KM_STREAMS *
+            KM_STREAM_BYTES, /* pixels that a line is looked at by, if it is read in turns, */
+    SHORT_BLOCK = 16384,     /* or, if not, by so few that its bits and it stay near */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
     TILE_WORDS = (sizeof(km_tile) + 7) / 8
 };
@@ -177,7 +178,7 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
     uint64_t *bits = scratch + FOUND_WORDS + words;
-    km_tile **firsts = (km_tile **)(bits + words * rows_of_tile(height) + KM_BLOCK);
+    km_tile **firsts = (km_tile **)(bits + words * rows_of_tile(height) + KM_VECTOR_WORDS);
     return (km_scan){(km_found *)scratch, bits, firsts, (km_tile *)((uint64_t *)firsts + words)};
 }
 
@@ -188,7 +189,7 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
     size_t words = km_words(width);
     if (height == 0 || width == 0)
         return 1;
-    return FOUND_WORDS + words * (1 + rows_of_tile(height)) + KM_BLOCK + words +
+    return FOUND_WORDS + words * (1 + rows_of_tile(height)) + KM_VECTOR_WORDS + words +
            TILE_WORDS * words * km_words(height);
 }
 
@@ -196,13 +197,14 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 static size_t listed_at(size_t words)
 {
     size_t block = BLOCK / KM_WORD;
-    return FOUND_WORDS + 1 + (words < block ? words : block) + KM_BLOCK;
+    return FOUND_WORDS + 1 + (words < block ? words : block) + KM_VECTOR_WORDS;
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words((size_t)height * width);
-    return listed_at(words) + CHANGES_WORDS * (words + KM_BLOCK); /* rounded up, for list_line */
+    return listed_at(words) +
+           CHANGES_WORDS * (words + KM_VECTOR_WORDS); /* rounded up, for list_line */
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
@@ -212,17 +214,17 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
     bool blank = true; /* the end of the last block, if any: then what follows probably is, too */
-    size_t block = km_simd.in_turns ? BLOCK : SHORT_BLOCK;
+    size_t block = km_simd.interleave ? BLOCK : SHORT_BLOCK;
     bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
         if (blank)
-            first += km_simd.skip_clear(pixels + first, n - first);
+            first += km_simd.skip_background(pixels + first, n - first);
         some = n - first < block ? n - first : block;
         size_t words = km_words(some);
         if (words == 0)
             break;
         /* A line is read in several places if it can be cut into rows of whole words. */
-        size_t rows = some == BLOCK ? KM_PLACES : 1;
+        size_t rows = some == BLOCK ? KM_STREAMS : 1;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
@@ -290,7 +292,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     for (uint32_t row = 0, rows; row < height; row += rows) {
         const uint8_t *at = pixels + (ptrdiff_t)row * stride;
         if (blank && stride == (ptrdiff_t)width) {
-            size_t skipped = km_simd.skip_clear(at, (size_t)(height - row) * width) / width;
+            size_t skipped = km_simd.skip_background(at, (size_t)(height - row) * width) / width;
             row += (uint32_t)skipped;
             at += skipped * width;
         }
@@ -324,11 +326,11 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
         uint64_t any = 0;
         const km_tile *first = scan.firsts[word];
         for (const km_tile *tile = first; tile; tile = tile->next)
-            any |= tile->any;
+            any |= tile->changed_columns;
         for (; any; any &= any - 1) {
             uint32_t in_word = km_lowest_one(any), column = (uint32_t)word * KM_WORD + in_word;
             for (const km_tile *tile = first; tile; tile = tile->next) {
-                km_changes changes = {tile->columns[km_place(in_word)],
+                km_changes changes = {tile->columns[km_tile_slot(in_word)],
                                       column * height + tile->row};
                 if (!dense) { /* the list would cost a tenth of the whole */
                     runs = km_write_ends(changes, &end, runs);

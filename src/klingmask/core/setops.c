@@ -182,7 +182,7 @@ size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 {
     size_t words = words_worth_it(masks, n);
     if (words > 0)
-        return 1 + words + KM_BLOCK; /* for what vectors look at too */
+        return 1 + words + KM_VECTOR_WORDS; /* for what vectors look at too */
     return (n * sizeof(km_mask) + km_total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) +
            1;
 }

@@ -1,4 +1,4 @@
-/* The kernels with vectors of 256 bits; those for counts text are in avx2_codes.c. */
+/* AVX2: kernels with vectors of 256 bits. Those for counts text are in avx2_codes.c. */
 #include "simd/level.h"
 
 #if KM_X86_LEVELS
@@ -31,7 +31,8 @@ static inline vector repeat(uint8_t byte)
 
 /* ---- pixels -> bits ---- */
 
-/* Of 32 pixels, those that are not 0: 127 more, or as many as there can be, give the sign. */
+/* A bit for each of 32 pixels: an addition of 127 that stops at 255 sets the top bit of all bytes
+ * but 0. */
 static inline uint32_t pack32(const uint8_t *pixels)
 {
     return (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(load(pixels), _mm256_set1_epi8(127)));
@@ -43,7 +44,7 @@ static inline uint32_t pack16(const uint8_t *pixels)
     return (uint32_t)_mm_movemask_epi8(_mm_adds_epu8(x, _mm_set1_epi8(127)));
 }
 
-/* Two vectors, which may overlap as in pack_plain. */
+/* The second vector may overlap the first: the bits of their common pixels agree. */
 static inline uint64_t pack(const uint8_t *pixels, size_t n)
 {
     if (n >= 32)
@@ -72,13 +73,14 @@ static inline bool is_zero(line_bits any)
     return _mm256_testz_si256(any, any);
 }
 
-#include "simd/generic/skip_clear.inc"
+#include "simd/generic/skip_background.inc"
 
 /* ---- bits -> changes ---- */
 
-enum { LANES = 8 };
+enum { WORDS_AT_ONCE = 8 };
 
-static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, uint64_t *any)
+static inline void find_changed_columns(const uint64_t *bits, size_t rows, size_t words,
+                                        uint64_t *changed)
 {
     __m256i above[2] = {load(bits - words), load(bits - words + 4)};
     __m256i found[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -89,34 +91,36 @@ static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, ui
             above[i] = row;
         }
     for (unsigned i = 0; i < 2; i++)
-        store(any + 4 * i, found[i]);
+        store(changed + 4 * i, found[i]);
 }
 
 #include "simd/generic/transpose_rows.inc"
 
-/* From bit `first` on, those of four words that are all ones. */
-static inline uint64_t four_bits(__m256i words, size_t first)
+/* The top bits of four words. */
+static inline uint64_t top_bits(__m256i words)
 {
-    return (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(words)) << first;
+    return (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(words));
 }
 
-static inline uint64_t find_line(const uint64_t *bits, size_t n)
+static inline uint64_t find_changed_words(const uint64_t *bits, size_t n)
 {
     const __m256i zero = _mm256_setzero_si256();
     uint64_t same = 0;
     for (size_t i = 0; i < n; i += 4) {
-        __m256i before = _mm256_cmpgt_epi64(zero, load(bits + i - 1)); /* the last bit's */
-        same |= four_bits(_mm256_cmpeq_epi64(load(bits + i), before), i);
+        /* A word without changes repeats the last bit of the word before. */
+        __m256i repeated = _mm256_cmpgt_epi64(zero, load(bits + i - 1));
+        same |= top_bits(_mm256_cmpeq_epi64(load(bits + i), repeated)) << i;
     }
     return _bzhi_u64(~same, (unsigned)n);
 }
 
 #include "simd/generic/list_line.inc"
 
-/* ---- changes and bits -> runs, and back ---- */
+/* ---- changes -> runs ---- */
 
-/* So many runs are written for each word at once, whether it has as many changes or not. What is
- * too much makes way for those of the next words: there are enough, of which each has a change. */
+/* For each word so many runs are written at once, even if it has fewer changes. Runs that are too
+ * many are overwritten by those of the words behind: the last RUNS_AT_ONCE - 1 words, each of which
+ * has a change, are left to plain C. */
 enum { RUNS_AT_ONCE = 4 };
 
 KM_KERNEL static uint32_t *write_dense(const km_changes *listed, size_t n, uint32_t end,
@@ -139,16 +143,19 @@ KM_KERNEL static uint32_t *write_dense(const km_changes *listed, size_t n, uint3
     return write_changes_plain(listed + i, n - i, end, runs);
 }
 
-static inline void set_short_range(uint64_t *bits, uint64_t from, uint64_t to)
+/* ---- runs -> bits ---- */
+
+static inline void set_range_branchless(uint64_t *bits, uint64_t from, uint64_t to)
 {
     km_set_range(bits, 1, from, to);
 }
 
-#define SET_RUNS set_short_runs
-#define SET_RANGE set_short_range
+#define SET_RUNS set_runs_branchless
+#define SET_RANGE set_range_branchless
 #include "simd/generic/set_runs.inc"
 
-/* Four words at a time: how many a run goes through is anybody's guess. */
+/* Four words at a time: nearly all runs end in the first four, so that no branch is mispredicted
+ * over how many words they touch. */
 static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 {
     enum { FOUR_WORDS = 4 * KM_WORD };
@@ -164,36 +171,37 @@ static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
         store(words, _mm256_or_si256(load(words), set));
         set = all;
     }
-    /* How many bits of each word, if not all, come before the end: shifts of 64 leave none. */
+    /* How many bits of each word come before the end: 0 or more. A shift by 64 or more gives 0. */
     __m256i before = _mm256_subs_epu16(_mm256_set1_epi64x((long long)left), places);
     set = _mm256_andnot_si256(_mm256_sllv_epi64(all, before), set);
     store(words, _mm256_or_si256(load(words), set));
 }
 
-#define SET_RUNS set_long_runs
+#define SET_RUNS set_runs_by_vectors
 #define SET_RANGE set_range
 #include "simd/generic/set_runs.inc"
 
-/* Where there is more than one run a word, it is hard to predict whether one ends in the word that
- * it starts in: the plain way has no branch for that. But if they have SHORT_RUN pixels on average,
- * they nearly always do. */
+/* set_range branches on whether a run ends in the word that it starts in. Where there is more than
+ * one run a word, that is hard to predict, and km_set_range, which has no such branch, is faster.
+ * But runs of up to SHORT_RUN_PIXELS on average nearly always end there. */
 KM_KERNEL static void set_runs(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
                                uint64_t to, uint64_t *bits)
 {
-    enum { SHORT_RUN = 8 };
-    uint64_t own = n / 2, all = 0;
-    if (to - from < own * KM_WORD)
+    enum { SHORT_RUN_PIXELS = 8 };
+    uint64_t n_set = n / 2, pixels = 0;
+    if (to - from < n_set * KM_WORD)
         for (size_t i = 0; i < n; i += 2)
-            all += runs[i];
-    if (all > own * SHORT_RUN)
-        set_short_runs(runs, n, start, from, to, bits);
+            pixels += runs[i];
+    if (pixels > n_set * SHORT_RUN_PIXELS)
+        set_runs_branchless(runs, n, start, from, to, bits);
     else
-        set_long_runs(runs, n, start, from, to, bits);
+        set_runs_by_vectors(runs, n, start, from, to, bits);
 }
 
 /* ---- bits and runs -> pixels ---- */
 
-/* Each byte of the bits goes to eight pixels, each of which looks at one bit. */
+/* 64 pixels of a word: each byte of the word is copied to eight pixels, and each of them tests one
+ * bit of it. */
 static inline void spread(uint64_t word, uint8_t value, __m256i *low, __m256i *high)
 {
     const __m256i own = _mm256_set1_epi64x((long long)UINT64_C(0x8040201008040201));
@@ -214,7 +222,7 @@ static inline void expand(uint64_t word, uint8_t value, uint8_t *pixels)
     store(pixels + 32, high);
 }
 
-static inline void stream(uint64_t word, uint8_t value, uint8_t *pixels)
+static inline void expand_past_caches(uint64_t word, uint8_t value, uint8_t *pixels)
 {
     __m256i low, high;
     spread(word, value, &low, &high);
@@ -222,15 +230,16 @@ static inline void stream(uint64_t word, uint8_t value, uint8_t *pixels)
     _mm256_stream_si256((__m256i *)(pixels + 32), high);
 }
 
-static inline void stream_end(void)
+static inline void finish_past_caches(void)
 {
     _mm_sfence();
 }
 
 #include "simd/generic/expand_some.inc"
-#include "simd/generic/paint.inc"
+#include "simd/generic/paint_rows.inc"
 
-/* Zeros that the compiler does not know: clang makes a call of memset of a loop that stores 0. */
+/* The compiler is kept from knowing that these are zeros: of a loop that stores 0, clang makes a
+ * call of memset. */
 static inline void clear_line(uint8_t *line)
 {
     __m256i zero = _mm256_setzero_si256();
@@ -240,34 +249,37 @@ static inline void clear_line(uint8_t *line)
 }
 
 #include "simd/generic/clear.inc"
-#include "simd/generic/fill.inc"
+#include "simd/generic/fill_runs.inc"
 
-/* ---- bounding boxes ---- */
+/* ---- measures ---- */
 
-/* Sixteen runs, eight pairs of background and foreground. Where a foreground starts, modulo
- * the height, is its first row. The quotient is a float's, too low by one at the worst: see
- * km_rows. */
+/* The rows so far. A run of foreground starts in the row that its first pixel has modulo the
+ * height. The quotient is computed as a float and is too low by one at the worst: see
+ * km_row_range. */
 typedef struct {
-    __m256i height, top, bottom, done; /* pixels */
-    __m256 inverse;                    /* of the height, a little less */
+    __m256i height, top, bottom;
+    __m256i done;   /* pixels of all runs so far */
+    __m256 inverse; /* of the height, and a little less */
 } rows_found;
 
-/* Those that are there have all bits of `some` set. */
-static inline void add_rows(rows_found *rows, __m256i low, __m256i high, __m256i some)
+/* Adds sixteen runs: eight pairs of background and foreground. The lanes are those of the pairs
+ * 0 1 4 5 2 3 6 7; all bits of `there` are set in the lanes that count. */
+static inline void add_rows(rows_found *rows, __m256i low, __m256i high, __m256i there)
 {
     __m256 a = _mm256_castsi256_ps(low), b = _mm256_castsi256_ps(high);
-    /* The lanes are those of the pairs 0 1 4 5 2 3 6 7. */
     __m256i gaps = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
     __m256i lengths = _mm256_castps_si256(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
     __m256i ends = _mm256_add_epi32(gaps, lengths);
     ends = _mm256_add_epi32(ends, _mm256_slli_epi64(ends, 32));
-    /* Up to here in twos; A C | B D, if A are the pairs 0 and 1, and so on. */
-    __m256i own = _mm256_shuffle_epi32(ends, _MM_SHUFFLE(3, 3, 1, 1));
-    __m256i other = _mm256_permute2x128_si256(own, own, 0x01);
-    __m256i both = _mm256_add_epi32(own, other); /* A + B, C + D, and again */
-    __m256i before = _mm256_slli_si256(both, 8); /* 0, A + B, and again */
+    /* So far each lane has the end of its pair within two pairs. Let A be the pixels of the pairs 0
+     * and 1, B of 2 and 3, C of 4 and 5, D of 6 and 7. The lanes of AA CC BB DD wait for what comes
+     * before: 0, A + B, A, A + B + C. */
+    __m256i own = _mm256_shuffle_epi32(ends, _MM_SHUFFLE(3, 3, 1, 1)); /* AA CC | BB DD */
+    __m256i other = _mm256_permute2x128_si256(own, own, 0x01);         /* BB DD | AA CC */
+    __m256i both = _mm256_add_epi32(own, other);                       /* A + B, C + D, twice */
+    __m256i before = _mm256_slli_si256(both, 8);                       /* 0, A + B, twice */
     const __m256i zero = _mm256_setzero_si256();
-    before = _mm256_add_epi32(before, _mm256_blend_epi32(zero, other, 0xf0)); /* and 0, 0 | A, C */
+    before = _mm256_add_epi32(before, _mm256_blend_epi32(zero, other, 0xf0)); /* + 0 0 | A, C */
     ends = _mm256_add_epi32(_mm256_add_epi32(ends, before), rows->done);
     rows->done = _mm256_add_epi32(
         rows->done, _mm256_add_epi32(both, _mm256_shuffle_epi32(both, _MM_SHUFFLE(1, 0, 3, 2))));
@@ -275,9 +287,9 @@ static inline void add_rows(rows_found *rows, __m256i low, __m256i high, __m256i
     __m256i columns = _mm256_cvttps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(starts), rows->inverse));
     __m256i first = _mm256_sub_epi32(starts, _mm256_mullo_epi32(columns, rows->height));
     first = _mm256_min_epu32(first, _mm256_sub_epi32(first, rows->height));
-    __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), some);
-    __m256i none = _mm256_xor_si256(some, _mm256_set1_epi32(-1));
-    rows->top = _mm256_min_epu32(rows->top, _mm256_or_si256(first, none));
+    __m256i end = _mm256_and_si256(_mm256_add_epi32(first, lengths), there);
+    __m256i missing = _mm256_xor_si256(there, _mm256_set1_epi32(-1));
+    rows->top = _mm256_min_epu32(rows->top, _mm256_or_si256(first, missing));
     rows->bottom = _mm256_max_epu32(rows->bottom, end);
 }
 
@@ -297,15 +309,15 @@ static inline uint32_t largest(__m256i x)
     return (uint32_t)_mm_cvtsi128_si32(m);
 }
 
-KM_KERNEL static void rows_of(km_rows *result)
+KM_KERNEL static void row_range(km_row_range *result)
 {
     enum { RUNS = 16 };
     const uint32_t *runs = result->runs, *runs_end = runs + 2 * result->pairs;
     const __m256i zero = _mm256_setzero_si256(), all = _mm256_set1_epi32(-1);
-    /* Three times 2**-24, the error of a float, would do. */
-    const float less = 1.0f - 1.0f / (1 << 21);
+    /* Three roundings, each by up to 2**-24, must not make the quotient too high. */
+    const float a_little_less = 1.0f - 1.0f / (1 << 21);
     rows_found rows = {_mm256_set1_epi32((int)result->height), all, zero, zero,
-                       _mm256_set1_ps(less / (float)result->height)};
+                       _mm256_set1_ps(a_little_less / (float)result->height)};
     for (; runs_end - runs >= RUNS; runs += RUNS)
         add_rows(&rows, load(runs), load(runs + 8), all);
     if (runs < runs_end) {
@@ -360,33 +372,31 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
     stamp_plain(bits, i, n, color, pixels);
 }
 
-/* ---- counting ---- */
-
 KM_KERNEL static uint64_t count_shared(const km_block *block)
 {
-    /* The bits of a nibble, looked up 32 nibbles at a time. */
+    /* How many bits each value of four bits has; 32 of them are looked up at once. */
     const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
                                           2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
-    const __m256i nibble = _mm256_set1_epi8(0xf);
+    const __m256i four_bits = _mm256_set1_epi8(0xf);
     __m256i sum = _mm256_setzero_si256();
-    uint64_t four[4];
+    uint64_t lanes[4];
     const uint64_t *a = block->a, *b = block->b;
     for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b) {
         for (size_t i = 0; i < block->columns; i += 4) {
             __m256i both = _mm256_and_si256(_mm256_load_si256((const __m256i *)(a + i)),
                                             _mm256_load_si256((const __m256i *)(b + i)));
-            __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, nibble));
+            __m256i low = _mm256_shuffle_epi8(ones, _mm256_and_si256(both, four_bits));
             __m256i high =
-                _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
+                _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(both, 4), four_bits));
             sum = _mm256_add_epi64(
                 sum, _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256()));
         }
     }
-    store(four, sum);
-    return four[0] + four[1] + four[2] + four[3];
+    store(lanes, sum);
+    return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-/* A lane has every eighth column: 2**29 pixels at the most. */
+/* Eight lanes of 32 bits, each for every eighth column: 2**29 pixels at the most. */
 typedef __m256i sums;
 
 static inline sums no_sums(void)
@@ -418,15 +428,15 @@ KM_TARGET_END
 
 const km_kernels km_avx2 = {
     .pack_rows = pack_rows,
-    .skip_clear = skip_clear,
+    .skip_background = skip_background,
     .transpose_rows = transpose_rows,
     .list_line = list_line,
     .write_dense = write_dense,
     .set_runs = set_runs,
-    .paint = paint,
+    .paint_rows = paint_rows,
     .clear = clear,
-    .fill = fill,
-    .rows_of = rows_of,
+    .fill_runs = fill_runs,
+    .row_range = row_range,
     .blend = blend,
     .stamp = stamp,
     .count_shared = count_shared,

@@ -1,4 +1,4 @@
-/* Steps with vectors of 256 bits that AVX2 and AVX-512 share. Included behind KM_TARGET_BEGIN. */
+/* Steps that avx2.c and avx512.c share. Included behind KM_TARGET_BEGIN. */
 #ifndef KLINGMASK_SIMD_AVX2_H
 #define KLINGMASK_SIMD_AVX2_H
 
@@ -11,8 +11,7 @@ static inline unsigned count_ones(uint64_t word)
     return (unsigned)_mm_popcnt_u64(word);
 }
 
-/* Of two rows that are `by` apart, the high halves of the low one's groups of 2 * by bits change
- * places with the low halves of the high one's; the mask has the low halves. Four pairs of rows. */
+/* As swap_bits of scalar.c, of four pairs of rows. */
 static inline void swap_bits(__m256i *low, __m256i *high, int by, uint64_t mask)
 {
     __m256i other = _mm256_xor_si256(_mm256_srli_epi64(*low, by), *high);
@@ -21,8 +20,8 @@ static inline void swap_bits(__m256i *low, __m256i *high, int by, uint64_t mask)
     *low = _mm256_xor_si256(*low, _mm256_slli_epi64(other, by));
 }
 
-/* The swaps at 1 and 2, then those at 4 and 8, then those at 16 and 32 at once: 16 bits of each of
- * four words, side by side (H. S. Warren, Hacker's Delight, 7-3). */
+/* Swaps at distances of 1 and 2, then of 4 and 8 rows. Those at 16 and 32 are within a vector, see
+ * km_tile_slot: one shuffle gathers, four times, 16 bits of each of its four words. */
 static inline void transpose(uint64_t *tile)
 {
     __m256i *at = (__m256i *)tile;

@@ -1,4 +1,4 @@
-/* Counts text with vectors of 256 bits: 32 characters at a time are read, 8 runs written. */
+/* AVX2: counts text. 32 characters are read at a time, and 8 runs written. */
 #include "simd/level.h"
 
 #if KM_X86_LEVELS
@@ -31,23 +31,28 @@ typedef struct {
 } code_tail;
 
 typedef struct {
-    __m256i one, offset, sign, more_from, last_without, less;
+    __m256i one, offset, sign;
+    __m256i more_from;       /* the first character that has another behind it */
+    __m256i last_without;    /* the last that has none */
+    __m256i factor_less_one; /* what is to be subtracted from 1 to make it 32 */
 } code_constants;
 
 typedef struct {
-    __m256i characters; /* less KM_OFFSET, or-ed */
-    __m256i idle;       /* not 0 where a last group only repeats the sign before it */
-    __m256i beyond;     /* bits over LARGEST_BITS: runs of 0 and below wrap around */
+    __m256i characters; /* less KM_OFFSET */
+    __m256i repeats;    /* not 0 where a last group only repeats the sign of the group before it */
+    __m256i too_large;  /* bits of runs less one over RUN_BITS: a run of 0 or less wraps around */
 } code_faults;
 
+/* In 8 bits each. */
 typedef __m256i code_groups;
 
-/* In 16 bits each: of the characters 0 to 7 and 16 to 23, and of the others. */
+/* In 16 bits each: of the characters 0 to 7 and 16 to 23 in `low`, of the others in `high`. */
 typedef struct {
     __m256i low, high;
 } code_values;
 
-/* A constant that the compiler does not know, so that it does not make it anew each time. */
+/* A constant that the compiler is kept from knowing: it stays in a register and is not made again
+ * in each step. */
 static inline __m256i hold(char byte)
 {
     __m256i bytes = _mm256_set1_epi8(byte);
@@ -63,7 +68,7 @@ static inline code_constants hold_constants(void)
         .sign = hold(KM_SIGN),
         .more_from = hold(KM_OFFSET + KM_MORE),
         .last_without = hold(KM_OFFSET + KM_MORE - 1),
-        .less = hold(1 - 32),
+        .factor_less_one = hold(1 - 32),
     };
 }
 
@@ -75,30 +80,30 @@ static inline code_faults no_faults(void)
 
 static inline bool is_faulty(code_faults faults)
 {
-    const __m256i outside = _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP));
-    __m256i wrong = _mm256_and_si256(faults.characters, outside);
-    wrong = _mm256_or_si256(wrong, _mm256_or_si256(faults.idle, faults.beyond));
-    return !_mm256_testz_si256(wrong, wrong);
+    const __m256i never_set = _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP));
+    __m256i any = _mm256_and_si256(faults.characters, never_set);
+    any = _mm256_or_si256(any, _mm256_or_si256(faults.repeats, faults.too_large));
+    return !_mm256_testz_si256(any, any);
 }
 
-/* The last step starts with what was read before, or, in a short text, ends with what is not
- * there. */
+/* The last step of a text starts with characters that the step before has read. If the whole text
+ * is shorter than a step, the step is a copy, with codes of 0 behind it. */
 static inline code_step locate(code_cursor *cursor, code_tail *tail)
 {
-    code_step step = {.from = cursor->at, .length = CHARACTERS};
+    code_step step = {.from = cursor->at, .count = CHARACTERS};
     if (cursor->end - cursor->at < CHARACTERS) {
-        step.length = (unsigned)(cursor->end - cursor->at);
+        step.count = (unsigned)(cursor->end - cursor->at);
         if (cursor->end - cursor->text >= CHARACTERS + 2) {
-            step.known = CHARACTERS - step.length;
+            step.known = CHARACTERS - step.count;
             step.from = cursor->end - CHARACTERS;
             cursor->history <<= step.known;
         } else {
             memset(tail->characters, KM_OFFSET, sizeof tail->characters);
-            memcpy(tail->characters, cursor->at - 2, 2 + step.length);
+            memcpy(tail->characters, cursor->at - 2, 2 + step.count);
             step.from = tail->characters + 2;
         }
     }
-    step.there = _bzhi_u32(UINT32_MAX, step.length) << step.known;
+    step.unread = _bzhi_u32(UINT32_MAX, step.count) << step.known;
     return step;
 }
 
@@ -120,48 +125,52 @@ static inline void widen(code_groups groups, int16_t *differences)
              _mm256_cvtepi8_epi16(_mm256_extracti128_si256(groups, 1)));
 }
 
-/* What a third character from behind adds to the numbers of those that have one. */
-static inline code_values add_third(code_values numbers, const char *from, __m256i goes_on,
-                                    const code_constants *constants)
+/* The numbers with the group two before, where the character before has one before it, too.
+ * `second` says which characters have one before them. */
+static inline code_values add_first_of_three(code_values numbers, const char *from, __m256i second,
+                                             const code_constants *constants)
 {
     const __m256i zero = _mm256_setzero_si256();
-    __m256i character = load256(from - 2);
-    goes_on = _mm256_and_si256(goes_on, _mm256_cmpgt_epi8(character, constants->last_without));
-    __m256i group = _mm256_subs_epu8(character, constants->more_from);
+    __m256i characters = load256(from - 2);
+    __m256i third =
+        _mm256_and_si256(second, _mm256_cmpgt_epi8(characters, constants->last_without));
+    __m256i group = _mm256_subs_epu8(characters, constants->more_from);
     numbers.low = _mm256_blendv_epi8(numbers.low,
                                      _mm256_or_si256(_mm256_slli_epi16(numbers.low, KM_GROUP_BITS),
                                                      _mm256_unpacklo_epi8(group, zero)),
-                                     _mm256_unpacklo_epi8(goes_on, goes_on));
+                                     _mm256_unpacklo_epi8(third, third));
     numbers.high =
         _mm256_blendv_epi8(numbers.high,
                            _mm256_or_si256(_mm256_slli_epi16(numbers.high, KM_GROUP_BITS),
                                            _mm256_unpackhi_epi8(group, zero)),
-                           _mm256_unpackhi_epi8(goes_on, goes_on));
+                           _mm256_unpackhi_epi8(third, third));
     return numbers;
 }
 
-/* The group before times 1 and this one times 32, or, if the character before ends a code, this
- * one alone: in 16 bits. */
+/* A number is the group before, times 1, and this one, times 32; or, if the character before ends a
+ * code, 0 and this one, times 1. */
 static inline code_values evaluate(const code_step *step, code_groups groups,
                                    const code_constants *constants, code_faults *faults)
 {
     __m256i before = load256(step->from - 1);
-    __m256i goes_on = _mm256_cmpgt_epi8(before, constants->last_without);
+    __m256i second = _mm256_cmpgt_epi8(before, constants->last_without);
     before = _mm256_subs_epu8(before, constants->more_from); /* 0 if it ends a code */
-    /* A last group that only repeats the sign before it makes a code too long. A character with
-     * more to come is no such group, being positive. */
-    __m256i repeats = _mm256_cmpeq_epi8(_mm256_and_si256(before, constants->sign), constants->sign);
-    repeats = _mm256_and_si256(_mm256_cmpeq_epi8(groups, repeats), goes_on);
-    faults->idle = _mm256_or_si256(faults->idle, repeats);
+    /* A last group of 0 after a positive group, or of -1 after a negative one, makes the code
+     * longer than it need be. Of characters that have another behind them, none is 0 or -1 here. */
+    __m256i sign_before =
+        _mm256_cmpeq_epi8(_mm256_and_si256(before, constants->sign), constants->sign);
+    __m256i repeats = _mm256_and_si256(_mm256_cmpeq_epi8(groups, sign_before), second);
+    faults->repeats = _mm256_or_si256(faults->repeats, repeats);
     __m256i factor =
-        _mm256_sub_epi8(constants->one, _mm256_and_si256(goes_on, constants->less)); /* 32 or 1 */
+        _mm256_sub_epi8(constants->one, _mm256_and_si256(second, constants->factor_less_one));
     code_values numbers = {
         _mm256_maddubs_epi16(_mm256_unpacklo_epi8(constants->one, factor),
                              _mm256_unpacklo_epi8(before, groups)),
         _mm256_maddubs_epi16(_mm256_unpackhi_epi8(constants->one, factor),
                              _mm256_unpackhi_epi8(before, groups)),
     };
-    return step->third & step->ends ? add_third(numbers, step->from, goes_on, constants) : numbers;
+    return step->third & step->ends ? add_first_of_three(numbers, step->from, second, constants)
+                                    : numbers;
 }
 
 static inline size_t compact(code_values numbers, uint32_t ends, int16_t *differences)
@@ -178,7 +187,7 @@ static inline size_t compact(code_values numbers, uint32_t ends, int16_t *differ
     return n;
 }
 
-/* A running sum over every other lane. */
+/* Eight runs at a time: a running sum over every other lane. */
 static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *before,
                           uint32_t *runs, uint64_t *first_sum, uint64_t *second_sum,
                           code_faults *faults)
@@ -188,22 +197,24 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
     long long two;
     memcpy(&two, before, sizeof two);
     __m256i pair = _mm256_set1_epi64x(two);
-    __m256i x = _mm256_setzero_si256(), sum = x, less_one = x; /* or-ed */
+    __m256i x = _mm256_setzero_si256(), sum = x, less_one = x; /* of runs; or-ed */
     for (size_t i = 0; i < n; i += 8) {
         x = _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(differences + i)));
         x = _mm256_add_epi32(x, _mm256_slli_si256(x, 8));
-        __m256i rise = _mm256_unpackhi_epi64(x, x);                           /* of each half */
-        x = _mm256_add_epi32(x, _mm256_permute2x128_si256(rise, rise, 0x08)); /* 0, the first */
+        /* `rise` is what each half adds. The second half starts from what the first adds. */
+        __m256i rise = _mm256_unpackhi_epi64(x, x);
+        x = _mm256_add_epi32(x, _mm256_permute2x128_si256(rise, rise, 0x08));
         x = _mm256_add_epi32(x, pair);
-        /* The next pair is had from this one by an addition: all else can run ahead. */
+        /* The last two runs become the next `pair` by one addition to `pair`. So one round waits
+         * for the one before no longer than that addition takes. */
         rise = _mm256_add_epi32(rise, _mm256_permute2x128_si256(rise, rise, 0x01));
         pair = _mm256_add_epi32(pair, rise);
         store256(runs + i, x);
         less_one = _mm256_or_si256(less_one, _mm256_sub_epi32(x, one));
         sum = _mm256_add_epi32(sum, x);
     }
-    faults->beyond = _mm256_or_si256(faults->beyond, _mm256_srli_epi32(less_one, LARGEST_BITS));
-    /* The padding repeats runs, which do not count. */
+    faults->too_large = _mm256_or_si256(faults->too_large, _mm256_srli_epi32(less_one, RUN_BITS));
+    /* The lanes behind the last run repeat runs, because the padding is 0: subtract these. */
     __m256i rest = _mm256_set1_epi32((int)((n + 7) % 8));
     sum = _mm256_sub_epi32(sum, _mm256_and_si256(x, _mm256_cmpgt_epi32(lanes, rest)));
     __m256i first = _mm256_and_si256(sum, even), second = _mm256_srli_epi64(sum, 32);
@@ -219,14 +230,15 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
 
 /* ---- runs -> text ---- */
 
-/* A code of up to four characters holds a number below LARGEST and its sign. */
-enum { LARGEST = 1 << (4 * KM_GROUP_BITS - 1) };
+/* The first number that four characters do not hold: the top bit of the last group is the sign. */
+enum { FIRST_LONG = 1 << (4 * KM_GROUP_BITS - 1) };
 
-/* Those of eight codes that have two, three and four characters or more. */
+/* All bits are set for the codes that have two, three, four characters or more. */
 typedef struct {
     __m256i two, three, four;
 } code_lengths;
 
+/* `size` is the number, or its complement if it is negative. */
 static inline code_lengths measure(__m256i size)
 {
     return (code_lengths){
@@ -236,14 +248,14 @@ static inline code_lengths measure(__m256i size)
     };
 }
 
-/* Group i, in byte i of each number. */
+/* Group i of each number, in byte i of its lane. */
 static inline __m256i group(__m256i numbers, int i)
 {
     return _mm256_and_si256(_mm256_slli_epi32(numbers, (8 - KM_GROUP_BITS) * i),
                             _mm256_set1_epi32(KM_GROUP << (8 * i)));
 }
 
-/* The characters of a code in each 32 bits, and others behind them. */
+/* Four characters of each number. Those behind the end of its code mean nothing. */
 static inline __m256i expand(__m256i numbers, code_lengths lengths)
 {
     __m256i characters = _mm256_or_si256(group(numbers, 0), group(numbers, 1));
@@ -255,7 +267,7 @@ static inline __m256i expand(__m256i numbers, code_lengths lengths)
     return _mm256_add_epi8(_mm256_add_epi8(characters, more), _mm256_set1_epi8(KM_OFFSET));
 }
 
-/* Writes the characters side by side and returns where they end. */
+/* Writes the characters of the codes, side by side. Returns where they end. */
 static inline char *compact_codes(__m256i characters, code_lengths lengths, char *text)
 {
     __m256i low_bit = _mm256_xor_si256(lengths.two, _mm256_xor_si256(lengths.three, lengths.four));
@@ -280,9 +292,9 @@ KM_KERNEL static char *write_codes(const uint32_t *runs, size_t n, char *text)
         __m256i now = load256(runs + i), before = load256(runs + i - 2);
         __m256i differences = _mm256_sub_epi32(now, before);
         __m256i size = _mm256_xor_si256(differences, _mm256_srai_epi32(differences, 31));
-        __m256i beyond = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(LARGEST - 1));
+        __m256i beyond = _mm256_cmpgt_epi32(size, _mm256_set1_epi32(FIRST_LONG - 1));
         beyond = _mm256_or_si256(_mm256_or_si256(now, before), beyond);
-        if (!_mm256_testz_si256(beyond, sign)) { /* a run of 2**31, or a long code */
+        if (!_mm256_testz_si256(beyond, sign)) { /* a run of 2**31 or more, or a longer code */
             text = km_write_codes_plain(runs + i, 8, text);
             continue;
         }

@@ -1,5 +1,5 @@
-/* The kernels with vectors of 512 bits; those for counts text are in avx512_codes.c. What is not
- * here is AVX2's. */
+/* AVX-512: kernels with vectors of 512 bits. Those for counts text are in avx512_codes.c; those
+ * that neither file has are AVX2's. */
 #include "simd/level.h"
 
 #if KM_X86_LEVELS
@@ -51,13 +51,14 @@ static inline bool is_zero(line_bits any)
     return _mm512_test_epi64_mask(any, any) == 0;
 }
 
-#include "simd/generic/skip_clear.inc"
+#include "simd/generic/skip_background.inc"
 
 /* ---- bits -> changes ---- */
 
-enum { LANES = 8 };
+enum { WORDS_AT_ONCE = 8 };
 
-static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, uint64_t *any)
+static inline void find_changed_columns(const uint64_t *bits, size_t rows, size_t words,
+                                        uint64_t *changed)
 {
     __m512i above = _mm512_loadu_si512(bits - words), found = _mm512_setzero_si512();
     for (size_t y = 0; y < rows; y++) {
@@ -65,37 +66,38 @@ static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, ui
         found = _mm512_or_si512(found, _mm512_xor_si512(row, above));
         above = row;
     }
-    store(any, found);
+    store(changed, found);
 }
 
 #include "simd/generic/transpose_rows.inc"
 
-/* Without a branch: of KM_BLOCK words, those with changes close up, and their places do; then the
- * two take turns, as they do in memory. */
-_Static_assert(sizeof(km_changes) == 16 && offsetof(km_changes, first) == 8, "two words");
+/* Has no branch on which words have changes: of KM_VECTOR_WORDS words, those that have some close
+ * up, and so do their first pixels; then both are interleaved, as items are in memory. */
+_Static_assert(sizeof(km_changes) == 16 && offsetof(km_changes, first) == 8,
+               "an item is two words: the bits, and the first pixel");
 KM_KERNEL static size_t list_line(const uint64_t *bits, size_t words, uint32_t pixel,
                                   km_changes *listed, km_tally *tally)
 {
-    const __m512i firsts = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-    const __m512i lasts = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-    __m512i place = _mm512_add_epi64(_mm512_set1_epi64(pixel),
+    const __m512i items_0_to_3 = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i items_4_to_7 = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    __m512i first = _mm512_add_epi64(_mm512_set1_epi64(pixel),
                                      _mm512_setr_epi64(0, 64, 128, 192, 256, 320, 384, 448));
     __m512i sum = _mm512_setzero_si512();
     km_changes *next = listed;
-    for (size_t i = 0; i < words; i += KM_BLOCK) {
-        size_t left = words - i < KM_BLOCK ? words - i : KM_BLOCK;
+    for (size_t i = 0; i < words; i += KM_VECTOR_WORDS) {
+        size_t left = words - i < KM_VECTOR_WORDS ? words - i : KM_VECTOR_WORDS;
         __mmask8 there = (__mmask8)_bzhi_u32(0xff, (unsigned)left);
         __m512i word = _mm512_maskz_loadu_epi64(there, bits + i);
         __m512i before = _mm512_maskz_loadu_epi64(there, bits + i - 1);
         __m512i changes = _mm512_xor_si512(word, _mm512_shldi_epi64(word, before, 1));
         __mmask8 some = _mm512_test_epi64_mask(changes, changes);
         sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(changes));
-        __m512i closed = _mm512_maskz_compress_epi64(some, changes);
-        __m512i places = _mm512_maskz_compress_epi64(some, place);
-        store(next, _mm512_permutex2var_epi64(closed, firsts, places));
-        store(next + 4, _mm512_permutex2var_epi64(closed, lasts, places));
+        __m512i bits_of_items = _mm512_maskz_compress_epi64(some, changes);
+        __m512i firsts = _mm512_maskz_compress_epi64(some, first);
+        store(next, _mm512_permutex2var_epi64(bits_of_items, items_0_to_3, firsts));
+        store(next + 4, _mm512_permutex2var_epi64(bits_of_items, items_4_to_7, firsts));
         next += _mm_popcnt_u32(some);
-        place = _mm512_add_epi64(place, _mm512_set1_epi64(KM_BLOCK * KM_WORD));
+        first = _mm512_add_epi64(first, _mm512_set1_epi64(KM_VECTOR_WORDS * KM_WORD));
     }
     tally->changes += (size_t)_mm512_reduce_add_epi64(sum);
     tally->words += (size_t)(next - listed);
@@ -104,8 +106,8 @@ KM_KERNEL static size_t list_line(const uint64_t *bits, size_t words, uint32_t p
 
 /* ---- bits and runs -> pixels ---- */
 
-/* Here and below the value is in all places of a vector outside the loop: it would come there from
- * an ordinary register each time. */
+/* 64 pixels of a word. The vector of values is made once, outside the loops: an instruction that
+ * takes the value from an ordinary register would do so for each word. */
 static inline __m512i spread(uint64_t word, uint8_t value)
 {
     return _mm512_maskz_mov_epi8(word, repeat(value));
@@ -121,19 +123,19 @@ static inline void expand_some(uint64_t word, size_t n, uint8_t value, uint8_t *
     _mm512_mask_storeu_epi8(pixels, _bzhi_u64(~UINT64_C(0), (unsigned)n), spread(word, value));
 }
 
-static inline void stream(uint64_t word, uint8_t value, uint8_t *pixels)
+static inline void expand_past_caches(uint64_t word, uint8_t value, uint8_t *pixels)
 {
     _mm512_stream_si512((void *)pixels, spread(word, value));
 }
 
-static inline void stream_end(void)
+static inline void finish_past_caches(void)
 {
     _mm_sfence();
 }
 
-#include "simd/generic/paint.inc"
+#include "simd/generic/paint_rows.inc"
 
-/* Zeros that the compiler does not know, as in avx2.c. */
+/* The compiler is kept from knowing that these are zeros, as in avx2.c. */
 static inline void clear_line(uint8_t *line)
 {
     __m512i zero = _mm512_setzero_si512();
@@ -142,11 +144,11 @@ static inline void clear_line(uint8_t *line)
 }
 
 #include "simd/generic/clear.inc"
-#include "simd/generic/fill.inc"
+#include "simd/generic/fill_runs.inc"
 
 /* ---- colours ---- */
 
-/* 32 channels, widened to 16 bits; see km_tint. */
+/* Lays the tint over 32 bytes, in sums of 16 bits: see km_tint. */
 static inline __m256i tint32(__m256i channels, const uint16_t *source, __m512i keep)
 {
     __m512i x = _mm512_mullo_epi16(_mm512_cvtepu8_epi16(channels), keep);
@@ -160,7 +162,7 @@ static inline void tint_some(uint8_t *pixels, __mmask32 mask, const uint16_t *so
     _mm256_mask_storeu_epi8(pixels, mask, tint32(channels, source, keep));
 }
 
-/* The n bytes of 64 pixels. */
+/* Lays the tint over all 64 pixels of a word: n bytes. */
 static inline void tint_word(uint8_t *pixels, unsigned n, const km_tint *tint, __m512i keep)
 {
     if (tint->keep == 0) {
@@ -175,21 +177,23 @@ static inline void tint_word(uint8_t *pixels, unsigned n, const km_tint *tint, _
     }
 }
 
-/* No spans: a word is laid as a whole, or the bits of 16 pixels become the mask of their bytes. */
+/* Without generic/blend.inc's spans: a word of ones is laid as a whole, of others the bits of 16
+ * pixels become a mask of their bytes. */
 KM_KERNEL static void blend(const uint64_t *bits, size_t words, unsigned channels,
                             const km_tint *tint, uint8_t *pixels)
 {
-    enum { STEP = 16 };
+    enum { PIXELS_AT_ONCE = 16 };
     __m512i keep = _mm512_set1_epi16((short)tint->keep);
-    uint64_t firsts = channels == 3 ? UINT64_C(0x249249249249) : UINT64_C(0x1111111111111111);
+    uint64_t first_bytes = channels == 3 ? UINT64_C(0x249249249249) : UINT64_C(0x1111111111111111);
     for (size_t i = 0; i < words; i++) {
         uint8_t *at = pixels + i * KM_WORD * channels;
         if (bits[i] == ~UINT64_C(0)) {
             tint_word(at, KM_WORD * channels, tint, keep);
             continue;
         }
-        for (uint64_t word = bits[i]; word; word >>= STEP, at += STEP * channels) {
-            uint64_t mask = _pdep_u64(word & 0xffff, firsts) * (channels == 3 ? 7 : 15);
+        for (uint64_t word = bits[i]; word;
+             word >>= PIXELS_AT_ONCE, at += PIXELS_AT_ONCE * channels) {
+            uint64_t mask = _pdep_u64(word & 0xffff, first_bytes) * (channels == 3 ? 7 : 15);
             if (mask == 0)
                 continue;
             tint_some(at, (__mmask32)mask, tint->source, keep);
@@ -213,14 +217,14 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
     }
 }
 
-/* ---- counting ---- */
+/* ---- measures ---- */
 
 KM_KERNEL static uint64_t count_shared(const km_block *block)
 {
     __m512i sum = _mm512_setzero_si512();
     const uint64_t *a = block->a, *b = block->b;
     for (size_t band = 0; band < block->bands; band++, a += block->width_a, b += block->width_b) {
-        for (size_t i = 0; i < block->columns; i += KM_BLOCK) {
+        for (size_t i = 0; i < block->columns; i += KM_VECTOR_WORDS) {
             __m512i both = _mm512_and_si512(_mm512_load_si512(a + i), _mm512_load_si512(b + i));
             sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(both));
         }
@@ -232,12 +236,12 @@ KM_TARGET_END
 
 const km_kernels km_avx512 = {
     .pack_rows = pack_rows,
-    .skip_clear = skip_clear,
+    .skip_background = skip_background,
     .transpose_rows = transpose_rows,
     .list_line = list_line,
-    .paint = paint,
+    .paint_rows = paint_rows,
     .clear = clear,
-    .fill = fill,
+    .fill_runs = fill_runs,
     .blend = blend,
     .stamp = stamp,
     .count_shared = count_shared,

@@ -1,4 +1,4 @@
-/* Counts text with AVX-512: 32 characters at a time are read, 16 runs written. */
+/* AVX-512: counts text. 32 characters are read at a time, and 16 runs written. */
 #include "simd/level.h"
 
 #if KM_X86_LEVELS
@@ -15,7 +15,7 @@ KM_TARGET_BEGIN(KM_AVX512_SETS)
 
 enum { CHARACTERS = 32 };
 
-/* Loads with a mask read nothing past the end. */
+/* Not needed: a load with a mask reads nothing past the end. */
 typedef struct {
     char none;
 } code_tail;
@@ -25,9 +25,9 @@ typedef struct {
 } code_constants;
 
 typedef struct {
-    __m256i characters; /* less KM_OFFSET, or-ed */
-    __m512i beyond;     /* bits over LARGEST_BITS: runs of 0 and below wrap around */
-    uint32_t idle;      /* not 0 if a last group only repeats the sign before it */
+    __m256i characters; /* less KM_OFFSET */
+    __m512i too_large;  /* bits of runs less one over RUN_BITS: a run of 0 or less wraps around */
+    uint32_t repeats;   /* not 0 if a last group only repeats the sign of the group before it */
 } code_faults;
 
 /* In 16 bits each. */
@@ -49,26 +49,25 @@ static inline code_faults no_faults(void)
 
 static inline bool is_faulty(code_faults faults)
 {
-    const __m256i outside = _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP));
-    return faults.idle || !_mm256_testz_si256(faults.characters, outside) ||
-           _mm512_test_epi32_mask(faults.beyond, faults.beyond);
+    const __m256i never_set = _mm256_set1_epi8((char)~(KM_MORE | KM_GROUP));
+    return faults.repeats || !_mm256_testz_si256(faults.characters, never_set) ||
+           _mm512_test_epi32_mask(faults.too_large, faults.too_large);
 }
 
 static inline code_step locate(code_cursor *cursor, code_tail *tail)
 {
     ptrdiff_t left = cursor->end - cursor->at;
-    code_step step = {.from = cursor->at,
-                      .length = left < CHARACTERS ? (unsigned)left : CHARACTERS};
+    code_step step = {.from = cursor->at, .count = left < CHARACTERS ? (unsigned)left : CHARACTERS};
     (void)tail;
-    step.there = _bzhi_u32(UINT32_MAX, step.length);
+    step.unread = _bzhi_u32(UINT32_MAX, step.count);
     return step;
 }
 
 static inline code_groups load(code_step *step, const code_constants *constants,
                                code_faults *faults)
 {
-    __m256i characters = _mm256_maskz_loadu_epi8(step->there, step->from);
-    characters = _mm256_maskz_sub_epi8(step->there, characters, constants->offset);
+    __m256i characters = _mm256_maskz_loadu_epi8(step->unread, step->from);
+    characters = _mm256_maskz_sub_epi8(step->unread, characters, constants->offset);
     faults->characters = _mm256_or_si256(faults->characters, characters);
     step->more = _mm256_test_epi8_mask(characters, _mm256_set1_epi8(KM_MORE));
     __m256i groups = _mm256_and_si256(characters, constants->group);
@@ -81,11 +80,11 @@ static inline void widen(code_groups groups, int16_t *differences)
     _mm512_storeu_si512(differences, groups);
 }
 
-/* The groups of the characters that are `by` before those of the step. */
+/* The groups of the characters that are `by` before those of the step, without sign. */
 static inline code_groups groups_before(const code_step *step, unsigned by,
                                         const code_constants *constants)
 {
-    __m256i characters = _mm256_maskz_loadu_epi8(step->there, step->from - by);
+    __m256i characters = _mm256_maskz_loadu_epi8(step->unread, step->from - by);
     characters = _mm256_sub_epi8(characters, constants->offset);
     return _mm512_cvtepu8_epi16(_mm256_and_si256(characters, constants->group));
 }
@@ -100,8 +99,9 @@ static inline code_values evaluate(const code_step *step, code_groups groups,
     numbers = _mm512_mask_mov_epi16(
         numbers, step->third,
         _mm512_or_si512(_mm512_slli_epi16(numbers, KM_GROUP_BITS), before_that));
-    /* A last group that only repeats the sign before it makes a code too long. */
-    faults->idle |= _mm512_mask_testn_epi16_mask(
+    /* A last group of 0 after a positive group, or of -1 after a negative one, makes the code
+     * longer than it need be: the group and the sign bit before it add up to 0. */
+    faults->repeats |= _mm512_mask_testn_epi16_mask(
         step->ends & step->second, _mm512_add_epi16(groups, _mm512_srli_epi16(before, 4)),
         _mm512_set1_epi16(-1));
     return numbers;
@@ -113,7 +113,8 @@ static inline size_t compact(code_values numbers, uint32_t ends, int16_t *differ
     return (size_t)_mm_popcnt_u32(ends);
 }
 
-/* As in avx2_codes.c, of 16: what each quarter of a vector adds is passed on to those behind it. */
+/* Sixteen runs at a time. As in avx2_codes.c, but there are four quarters: each starts from what
+ * those before it add. */
 static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *before,
                           uint32_t *runs, uint64_t *first_sum, uint64_t *second_sum,
                           code_faults *faults)
@@ -121,7 +122,7 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
     const __m512i one = _mm512_set1_epi32(1), none = _mm512_setzero_si512();
     long long two;
     memcpy(&two, before, sizeof two);
-    __m512i pair = _mm512_set1_epi64(two), x = none, sum = none, less_one = none; /* or-ed */
+    __m512i pair = _mm512_set1_epi64(two), x = none, sum = none, less_one = none;
     for (size_t i = 0; i < n; i += 16) {
         x = _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(differences + i)));
         x = _mm512_add_epi32(x, _mm512_bslli_epi128(x, 8));
@@ -134,8 +135,8 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
         less_one = _mm512_or_si512(less_one, _mm512_sub_epi32(x, one));
         sum = _mm512_add_epi32(sum, x);
     }
-    faults->beyond = _mm512_or_si512(faults->beyond, _mm512_srli_epi32(less_one, LARGEST_BITS));
-    /* The padding repeats runs, which do not count. */
+    faults->too_large = _mm512_or_si512(faults->too_large, _mm512_srli_epi32(less_one, RUN_BITS));
+    /* The lanes behind the last run repeat runs, because the padding is 0: subtract these. */
     __mmask16 padding = (__mmask16)(UINT32_MAX << ((n + 15) % 16 + 1));
     sum = _mm512_mask_sub_epi32(sum, padding, sum, x);
     __m512i firsts = _mm512_and_si512(sum, _mm512_set1_epi64(UINT32_MAX));
@@ -147,10 +148,11 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
 
 /* ---- runs -> text ---- */
 
-/* A code of up to four characters holds a number below LARGEST and its sign. */
-enum { LARGEST = 1 << (4 * KM_GROUP_BITS - 1) };
+/* The first number that four characters do not hold: the top bit of the last group is the sign. */
+enum { FIRST_LONG = 1 << (4 * KM_GROUP_BITS - 1) };
 
-/* Which of the characters of 16 codes have another behind them in their code: KM_MORE in those. */
+/* KM_MORE in the bytes of characters that have another behind them in their code. `size` is the
+ * number, or its complement if it is negative. */
 static inline __m512i measure(__m512i size)
 {
     const __mmask16 two =
@@ -164,14 +166,14 @@ static inline __m512i measure(__m512i size)
     return _mm512_mask_or_epi32(more, four, more, _mm512_set1_epi32(KM_MORE << 16));
 }
 
-/* Group i, in byte i of each number. */
+/* Group i of each number, in byte i of its lane. */
 static inline __m512i group(__m512i numbers, unsigned i)
 {
     return _mm512_and_si512(_mm512_slli_epi32(numbers, (8 - KM_GROUP_BITS) * i),
                             _mm512_set1_epi32(KM_GROUP << (8 * i)));
 }
 
-/* The characters of a code in each 32 bits, and others behind them. */
+/* Four characters of each number. Those behind the end of its code mean nothing. */
 static inline __m512i expand(__m512i numbers, __m512i more)
 {
     __m512i characters = _mm512_or_si512(group(numbers, 0), group(numbers, 1));
@@ -180,8 +182,8 @@ static inline __m512i expand(__m512i numbers, __m512i more)
     return _mm512_add_epi8(_mm512_add_epi8(characters, more), _mm512_set1_epi8(KM_OFFSET));
 }
 
-/* Writes the characters side by side and returns where they end: the first of each code that is
- * there, and those behind one that has more. */
+/* Writes the characters of the codes, side by side: the first of each code that is there, and each
+ * that is behind one with KM_MORE. Returns where they end. */
 static inline char *compact_codes(__m512i characters, __m512i more, __mmask16 there, char *text)
 {
     __m512i kept_bytes =
@@ -200,9 +202,9 @@ KM_KERNEL static char *write_codes(const uint32_t *runs, size_t n, char *text)
         __m512i before = _mm512_maskz_loadu_epi32(there, runs + i - 2);
         __m512i differences = _mm512_sub_epi32(now, before);
         __m512i size = _mm512_xor_si512(differences, _mm512_srai_epi32(differences, 31));
-        /* A run of 2**31, or a long code. */
+        /* A run of 2**31 or more, or a longer code. */
         if (_mm512_cmpge_epu32_mask(_mm512_or_si512(now, before), _mm512_set1_epi32(INT32_MIN)) |
-            _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(LARGEST))) {
+            _mm512_cmpge_epi32_mask(size, _mm512_set1_epi32(FIRST_LONG))) {
             text = km_write_codes_plain(runs + i, some, text);
             continue;
         }

@@ -1,12 +1,13 @@
-/* How counts text is read with vectors: what the steps of generic/read_codes.inc pass on.
+/* How counts text is read with vectors, and what the steps of generic/read_codes.inc pass on.
  *
- * A step looks at some characters at once. A code is read at its last character, from that and up
- * to two before it, so steps need not start where codes do. The numbers of the codes close up as
- * differences of 16 bits. A block of those becomes runs at once: a step has few codes if they are
- * long, and vectors that add up want many.
+ * A step looks at the next 16 or 32 characters, wherever codes start and end in them. A code is
+ * evaluated at its last character, from that one and up to two before it. Its number is a
+ * difference of 16 bits. The differences of many steps are gathered in a block, and then all of
+ * them are added up to runs: long codes give few differences a step, too few to fill the vectors of
+ * the addition.
  *
- * Which characters go on and which end a code is worked out on sets of bits, in the same way for
- * all levels; the level has the vectors.
+ * Which characters end a code is found with sets of bits, which are the same for all levels. The
+ * vectors are the level's.
  */
 #ifndef KLINGMASK_SIMD_CODE_STEPS_H
 #define KLINGMASK_SIMD_CODE_STEPS_H
@@ -15,27 +16,31 @@
 #include "simd/simd.h"
 
 enum {
-    BLOCK_DIFFERENCES = 512, /* of a block, and up to a step's characters more */
-    LARGEST_BITS = 25,       /* of a run less one: those of a block add up in 32-bit lanes */
-    PADDING = 16             /* 0 behind a block, as long as the longest vector that adds up */
+    BLOCK_DIFFERENCES = 512, /* a block is complete with so many; the last step may give more */
+    PADDING = 16, /* differences of 0 behind them: the addition's vectors have up to 16 */
+    RUN_BITS = 25 /* of a run less one: so the runs of a block, in eight lanes or more, add
+                     up to less than 2**32 in each */
 };
 
 /* Where reading stands. */
 typedef struct {
     const char *text, *at, *end;
-    uint64_t history; /* bit 63 - i: whether a code goes on after the character at[-1 - i] */
+    uint64_t history; /* bit 63 - i: the character at[-1 - i] has another behind it in its code */
     bool stopped;     /* before a code of more than three characters */
 } code_cursor;
 
-/* The characters of a step. Bit i of each set is for the character from[i]. */
+/* The characters of a step: from[0] and on, as many as the level's vectors hold. The sets have bit
+ * i for the character from[i]. */
 typedef struct {
-    const char *from;       /* the first; two before it can be read, too */
-    unsigned length, known; /* the new characters, and those before them that are known already */
-    uint32_t there;         /* the new ones */
-    uint32_t more;          /* those after which their code goes on */
-    uint32_t second, third; /* those that have one more, two more before them in their code */
-    unsigned limit;         /* the first new one that has three more; if none, the step's length */
-    uint32_t ends;          /* the new ones before the limit that end their code */
+    const char *from;      /* two characters before it can be read, too */
+    unsigned known, count; /* first some that the steps before have read, then those to be read */
+    uint32_t unread;       /* the latter */
+    uint32_t more;         /* characters that have another behind them in their code */
+    uint32_t second;       /* characters that have one or more before them in their code */
+    uint32_t third;        /* two or more */
+    unsigned limit;        /* the first unread character that has three or more before it; if there
+                              is none, the step's length */
+    uint32_t ends;         /* unread characters before the limit that end their code */
 } code_step;
 
 #endif

@@ -1,4 +1,4 @@
-/* The choice of the kernels, once, at run time. */
+/* Chooses the kernels, once, at run time. */
 #include "simd/level.h"
 #include "simd/shuffles.h"
 
@@ -10,6 +10,34 @@
 
 km_kernels km_simd;
 
+/* Every kernel has its line here. */
+/* clang-format off */
+#define KM_EACH_KERNEL(do_with)                                                                    \
+    do_with(pack_rows)                                                                             \
+    do_with(skip_background)                                                                       \
+    do_with(transpose_rows)                                                                        \
+    do_with(list_line)                                                                             \
+    do_with(write_dense)                                                                           \
+    do_with(set_runs)                                                                              \
+    do_with(paint_rows)                                                                            \
+    do_with(fill_runs)                                                                             \
+    do_with(clear)                                                                                 \
+    do_with(stamp)                                                                                 \
+    do_with(blend)                                                                                 \
+    do_with(read_codes)                                                                            \
+    do_with(write_codes)                                                                           \
+    do_with(row_range)                                                                             \
+    do_with(count_shared)                                                                          \
+    do_with(overlap)
+/* clang-format on */
+
+#define KM_COUNT(kernel) +1
+enum { KERNELS = 0 KM_EACH_KERNEL(KM_COUNT) };
+
+_Static_assert(sizeof(km_kernels) ==
+                   offsetof(km_kernels, pack_rows) + KERNELS * sizeof(void (*)(void)),
+               "a kernel of the table has no line in KM_EACH_KERNEL");
+
 /* ---- what the processor has ---- */
 
 static bool always(void)
@@ -19,8 +47,8 @@ static bool always(void)
 
 #if KM_X86_LEVELS
 
-/* LZCNT as AMD's processors had it first; without it the instruction would run as another, and
- * wrongly. Not all compilers know it by name. */
+/* Without LZCNT its instruction runs as BSR, and gives something else. Not all compilers know the
+ * name, so this asks for the bit: "ABM", as AMD named it. */
 static bool has_lzcnt(void)
 {
     unsigned a, b, c, d;
@@ -49,18 +77,20 @@ static bool has_avx512(void)
 
 #endif
 
-/* ---- the levels ---- */
+/* ---- levels ---- */
 
-/* From the lowest up. A processor that has a level has all those below it. */
+enum { MAX_TABLES = 2 };
+
 typedef struct {
     const char *name;
     bool (*is_there)(void);
-    const km_kernels *tables[2]; /* of its files; NULL behind the last */
+    const km_kernels *tables[MAX_TABLES]; /* of the level's files; NULL behind the last */
 } level;
 
+/* From the lowest up. A processor that has one of them has all below it. A level of 128 bits, for
+ * x86 without AVX2 and for ARM, has its place between "scalar" and "avx2". */
 static const level levels[] = {
     {"scalar", always, {&km_scalar}},
-/* The place of a level with vectors of 128 bits, for older x86 and for ARM. */
 #if KM_X86_LEVELS
     {"avx2", has_avx2, {&km_avx2, &km_avx2_codes}},
     {"avx512", has_avx512, {&km_avx512, &km_avx512_codes}},
@@ -69,20 +99,8 @@ static const level levels[] = {
 
 enum { LEVELS = sizeof levels / sizeof *levels };
 
-/* All kernels by name. A new one is added here. */
-#define KM_EACH_KERNEL(do_with)                                                                    \
-    do_with(pack_rows) do_with(skip_clear) do_with(transpose_rows) do_with(list_line)              \
-        do_with(write_dense) do_with(paint) do_with(clear) do_with(fill) do_with(read_codes)       \
-            do_with(rows_of) do_with(write_codes) do_with(set_runs) do_with(blend) do_with(stamp)  \
-                do_with(count_shared) do_with(overlap)
-
-#define KM_COUNT(kernel) +1
-_Static_assert(sizeof(km_kernels) == offsetof(km_kernels, pack_rows) +
-                                         (0 KM_EACH_KERNEL(KM_COUNT)) * sizeof(void (*)(void)),
-               "each kernel of the table is in KM_EACH_KERNEL");
-
-/* What the table has takes the place of what a lower level had. */
-static void lay_over(km_kernels *kernels, const km_kernels *table)
+/* Puts the kernels that the table has in the place of those of lower levels. */
+static void add_table(km_kernels *kernels, const km_kernels *table)
 {
 #define KM_TAKE(kernel)                                                                            \
     if (table->kernel)                                                                             \
@@ -90,20 +108,27 @@ static void lay_over(km_kernels *kernels, const km_kernels *table)
     KM_EACH_KERNEL(KM_TAKE)
 }
 
+/* How many levels, from the lowest up, make the one of that name, or the best that is there; 0 if
+ * it is not there. */
+static size_t find_level(const char *name)
+{
+    size_t n = 0;
+    while (n < LEVELS && levels[n].is_there())
+        n++;
+    while (n > 0 && name && strcmp(name, levels[n - 1].name) != 0)
+        n--;
+    return n;
+}
+
 bool km_simd_select(const char *name)
 {
-    size_t there = 0, wanted;
-    while (there < LEVELS && levels[there].is_there())
-        there++;
-    for (wanted = there; wanted > 0; wanted--)
-        if (!name || strcmp(name, levels[wanted - 1].name) == 0)
-            break;
-    if (wanted == 0)
+    size_t n = find_level(name);
+    if (n == 0)
         return false;
-    km_kernels kernels = {.name = levels[wanted - 1].name, .in_turns = !has_avx512()};
-    for (size_t i = 0; i < wanted; i++)
-        for (size_t j = 0; j < 2 && levels[i].tables[j]; j++)
-            lay_over(&kernels, levels[i].tables[j]);
+    km_kernels kernels = {.name = levels[n - 1].name, .interleave = !has_avx512()};
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < MAX_TABLES && levels[i].tables[j]; j++)
+            add_table(&kernels, levels[i].tables[j]);
     km_fill_shuffles();
     km_simd = kernels;
     return true;

@@ -1,37 +1,34 @@
-/* What the files of the levels have in common. Nothing outside simd/ includes this.
+/* What the files of the levels share. Nothing outside simd/ includes this.
  *
- * A level is one file or more (avx2.c, avx2_codes.c). Each file holds kernels as static functions
- * that bear the names of the table's fields, and ends with a table of those that it has.
- * dispatch.c lays the tables of a level over those of the levels below it.
+ * A level is one file or more (avx2.c, avx2_codes.c). Each has kernels, as static functions with
+ * the names of the table's fields, and ends with a table of those that it has. dispatch.c fills
+ * km_simd from the lowest level up: a level has only the kernels that it makes faster.
  */
 #ifndef KLINGMASK_SIMD_LEVEL_H
 #define KLINGMASK_SIMD_LEVEL_H
 
 #include "simd/simd.h"
 
-/* ---- which levels there are ---- */
+/* The tables. Fields of kernels that a file does not have are NULL. */
+extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_codes;
 
-/* AVX2 and AVX-512 are compiled where the compiler takes instruction sets function by function:
- * setup.py gives one set of options to all files. Where they are not, their files are empty. */
+/* AVX2 and AVX-512 are built where the compiler lets a file name the instruction sets of its
+ * functions, because setup.py has one set of options for all files. Elsewhere these files are
+ * empty. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KM_X86_LEVELS 1
 #else
 #define KM_X86_LEVELS 0
 #endif
 
-/* The kernels that each file has; NULL in the other fields. */
-extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_codes;
-
-/* ---- instruction sets ---- */
-
-/* What stands between the two lines is compiled for these instruction sets as well:
+/* Functions between the two lines are compiled for more instruction sets:
  *
  *     KM_TARGET_BEGIN("avx2,bmi")
  *     ...
  *     KM_TARGET_END
  *
- * The headers of the system come before the first line. MSVC would need neither line, for it
- * compiles all intrinsics in all functions. */
+ * The system's headers are included before the first line. MSVC would need neither: it compiles any
+ * intrinsic in any function. */
 #define KM_PRAGMA(words) _Pragma(#words)
 #if defined(__clang__)
 #define KM_TARGET_BEGIN(sets)                                                                      \
@@ -42,18 +39,16 @@ extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_
 #define KM_TARGET_END KM_PRAGMA(GCC pop_options)
 #endif
 
-/* AVX2 and what else every processor with AVX2 has. AVX-512 as of Ice Lake and Zen 4. dispatch.c
- * asks for each of these. */
+/* AVX2 with what every processor that has it has, too; AVX-512 as of Ice Lake and Zen 4. dispatch.c
+ * asks the processor for each of these. */
 #define KM_AVX2_SETS "avx2,bmi,bmi2,popcnt,lzcnt"
 #define KM_AVX512_SETS                                                                             \
     KM_AVX2_SETS ",avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vpopcntdq"
 
-/* ---- kernels ---- */
-
-/* Before each kernel: it starts where a cache line does. Otherwise the functions before it in the
- * file decide how fast its loops are, by some 5 %. */
+/* KM_KERNEL stands before each kernel: its code starts a cache line. Without it, the size of the
+ * functions before it in the file changes the speed of its loops by some 5 %. */
 #if defined(__GNUC__)
-#define KM_KERNEL __attribute__((aligned(KM_LINE)))
+#define KM_KERNEL __attribute__((aligned(KM_CACHE_LINE)))
 #define KM_NOINLINE __attribute__((noinline))
 #else
 #define KM_KERNEL
@@ -62,9 +57,8 @@ extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_
 
 /* ---- memory ---- */
 
-/* Pixels are read once, from memory that may be slow to answer. Where it is read as one stream,
- * the kernel asks for what it will look at in so many bytes: processors do that of their own
- * accord, but not over the end of a page. */
+/* Processors fetch memory ahead of a stream of reads, but not across the end of a page. So kernels
+ * that read pixels as one stream prefetch so many bytes ahead, over two pages. */
 enum { PREFETCH_AHEAD_BYTES = 9216 };
 
 static inline void prefetch_ahead_of(const void *address)
@@ -76,7 +70,7 @@ static inline void prefetch_ahead_of(const void *address)
 #endif
 }
 
-/* What is skipped or cleared as KM_PLACES streams at once. */
-enum { INTERLEAVED_BYTES = KM_PLACES * KM_LONG };
+/* What all streams together read or clear before they move on. */
+enum { INTERLEAVED_BYTES = KM_STREAMS * KM_STREAM_BYTES };
 
 #endif

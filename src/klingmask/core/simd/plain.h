@@ -1,5 +1,5 @@
-/* Steps in plain C that every level falls back on: for what is left behind the last whole vector,
- * and for what is too rare to be worth vectors. */
+/* Steps in plain C that the levels share: for what is left behind the last whole vector, and for
+ * what is too rare to be worth vectors. */
 #ifndef KLINGMASK_SIMD_PLAIN_H
 #define KLINGMASK_SIMD_PLAIN_H
 
@@ -19,9 +19,9 @@ static inline uint64_t pack8_plain(const uint8_t *pixels)
     uint64_t eight = 0;
     for (unsigned i = 0; i < 8; i++)
         eight |= (uint64_t)pixels[i] << (8 * i);
-    /* The top bit of each byte: is any bit of it set? */
+    /* Bit 0 of each byte: whether the byte is not 0. */
     uint64_t set = ((((eight & KM_BYTES_OF_7F) + KM_BYTES_OF_7F) | eight) >> 7) & KM_BYTES_OF_1;
-    /* Moves bit 0 of byte i to bit 56 + i; the partial products never meet. */
+    /* Moves bit 0 of byte i to bit 56 + i; no two partial products share a bit. */
     return (set * UINT64_C(0x0102040810204080)) >> 56;
 }
 
@@ -51,7 +51,8 @@ static inline void stamp_plain(const uint64_t *bits, size_t first, size_t n, con
 
 /* ---- tints ---- */
 
-/* Lays the tint over the bytes first to n - 1, n <= KM_TINT_BYTES. */
+/* Lays the tint over the bytes first to n - 1. Pixels start at byte 0 and are n <= KM_TINT_BYTES
+ * bytes. */
 static inline void tint_plain(const km_tint *tint, uint8_t *pixels, size_t first, size_t n)
 {
     for (size_t i = first; i < n; i++) {
@@ -60,7 +61,7 @@ static inline void tint_plain(const km_tint *tint, uint8_t *pixels, size_t first
     }
 }
 
-/* Of a tint that keeps nothing: copies its colour over n <= 2 * KM_TINT_BYTES bytes. */
+/* Lays a tint that keeps nothing over n <= 2 * KM_TINT_BYTES bytes. */
 static inline void tint_opaque(const km_tint *tint, uint8_t *pixels, size_t n)
 {
     memcpy(pixels, tint->color, n < KM_TINT_BYTES ? n : KM_TINT_BYTES);
@@ -70,7 +71,7 @@ static inline void tint_opaque(const km_tint *tint, uint8_t *pixels, size_t n)
 
 /* ---- runs and codes ---- */
 
-/* write_dense, for words that need not have many changes. */
+/* As write_dense. */
 static inline uint32_t *write_changes_plain(const km_changes *listed, size_t n, uint32_t end,
                                             uint32_t *runs)
 {
@@ -79,7 +80,8 @@ static inline uint32_t *write_changes_plain(const km_changes *listed, size_t n, 
     return runs;
 }
 
-/* write_codes of scalar.c: no part of a loop over vectors, which needs the registers. */
+/* As write_codes; in scalar.c. It is not inlined into loops over vectors, which need the registers.
+ */
 char *km_write_codes_plain(const uint32_t *runs, size_t n, char *text);
 
 #endif

@@ -1,4 +1,5 @@
-/* The kernels in plain C: what each of them does, and what runs where no vectors do. */
+/* The lowest level: the kernels in plain C. They say what each kernel does, and they run on
+ * machines for whose vectors there is no level. */
 #include "codes.h"
 #include "simd/level.h"
 #include "simd/plain.h"
@@ -23,9 +24,9 @@ static inline line_bits no_bits(void)
 
 static inline line_bits or_line(line_bits any, const uint8_t *pixels)
 {
-    uint64_t words[KM_LINE / 8];
+    uint64_t words[KM_VECTOR_WORDS];
     memcpy(words, pixels, sizeof words);
-    for (unsigned i = 0; i < KM_LINE / 8; i++)
+    for (unsigned i = 0; i < KM_VECTOR_WORDS; i++)
         any |= words[i];
     return any;
 }
@@ -35,7 +36,7 @@ static inline bool is_zero(line_bits any)
     return any == 0;
 }
 
-#include "simd/generic/skip_clear.inc"
+#include "simd/generic/skip_background.inc"
 
 /* ---- bits -> changes ---- */
 
@@ -44,18 +45,20 @@ static inline unsigned count_ones(uint64_t word)
     return km_count_ones(word);
 }
 
-enum { LANES = 1 };
+enum { WORDS_AT_ONCE = 1 };
 
-static inline void find_rows(const uint64_t *bits, size_t rows, size_t words, uint64_t *any)
+static inline void find_changed_columns(const uint64_t *bits, size_t rows, size_t words,
+                                        uint64_t *changed)
 {
     const uint64_t *above = bits - words;
-    *any = 0;
+    *changed = 0;
     for (size_t i = 0; i < rows * words; i += words)
-        *any |= bits[i] ^ above[i];
+        *changed |= bits[i] ^ above[i];
 }
 
-/* Of two rows that are `by` apart, the high halves of the low one's groups of 2 * by bits change
- * places with the low halves of the high one's; the mask has the low halves. */
+/* Swaps bits of two rows that are `by` rows apart. Both consist of groups of 2 * by bits. The high
+ * half of each group of the first row changes places with the low half of the same group of the
+ * second row. The mask has the bits of the low halves. */
 static inline void swap_bits(uint64_t *low, uint64_t *high, unsigned by, uint64_t mask)
 {
     uint64_t other = (*low >> by ^ *high) & mask;
@@ -63,8 +66,8 @@ static inline void swap_bits(uint64_t *low, uint64_t *high, unsigned by, uint64_
     *low ^= other << by;
 }
 
-/* Swaps halves of the tile, then halves of those, and so on (H. S. Warren, Hacker's Delight,
- * 7-3). */
+/* Swaps two quarters of the tile, then two quarters of each of its quarters, and so on (H. S.
+ * Warren, Hacker's Delight, section 7-3). */
 static inline void transpose(uint64_t *tile)
 {
     uint64_t mask = ~UINT64_C(0);
@@ -72,29 +75,33 @@ static inline void transpose(uint64_t *tile)
         mask ^= mask << by;
         for (unsigned i = 0; i < KM_WORD; i++)
             if (!(i & by))
-                swap_bits(&tile[km_place(i)], &tile[km_place(i + by)], by, mask);
+                swap_bits(&tile[km_tile_slot(i)], &tile[km_tile_slot(i + by)], by, mask);
     }
 }
 
 #include "simd/generic/transpose_rows.inc"
 
-static inline uint64_t find_line(const uint64_t *bits, size_t n)
+static inline uint64_t find_changed_words(const uint64_t *bits, size_t n)
 {
-    uint64_t found = 0;
-    for (size_t i = 0; i < n; i++)
-        found |= (uint64_t)(bits[i] + (bits[(ptrdiff_t)i - 1] >> (KM_WORD - 1)) != 0) << i;
-    return found;
+    uint64_t changed = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t last = bits[(ptrdiff_t)i - 1] >> (KM_WORD - 1); /* bit of the word before */
+        changed |= (uint64_t)(bits[i] + last != 0) << i; /* without changes: 0 + 0, or ~0 + 1 */
+    }
+    return changed;
 }
 
 #include "simd/generic/list_line.inc"
 
-/* ---- changes and bits -> runs, and back ---- */
+/* ---- changes -> runs ---- */
 
 KM_KERNEL static uint32_t *write_dense(const km_changes *listed, size_t n, uint32_t end,
                                        uint32_t *runs)
 {
     return write_changes_plain(listed, n, end, runs);
 }
+
+/* ---- runs -> bits ---- */
 
 static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 {
@@ -110,7 +117,7 @@ static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 /* Pixel i of eight is `value` if bit i is set, else 0. */
 static inline void expand8(uint64_t bits, uint8_t value, uint8_t *pixels)
 {
-    /* Byte i keeps bit i alone, which then moves to its bit 0. */
+    /* Byte i of a copy in each byte keeps bit i alone, which then moves to bit 0 of the byte. */
     uint64_t one_each = ((bits & 0xff) * KM_BYTES_OF_1) & UINT64_C(0x8040201008040201);
     uint64_t eight = (((one_each + KM_BYTES_OF_7F) >> 7) & KM_BYTES_OF_1) * value;
     for (unsigned i = 0; i < 8; i++)
@@ -123,26 +130,26 @@ static inline void expand(uint64_t word, uint8_t value, uint8_t *pixels)
         expand8(word >> i, value, pixels + i);
 }
 
-/* Plain C cannot store past the caches. */
-static inline void stream(uint64_t word, uint8_t value, uint8_t *pixels)
+/* Plain C has no stores past the caches. */
+static inline void expand_past_caches(uint64_t word, uint8_t value, uint8_t *pixels)
 {
     expand(word, value, pixels);
 }
 
-static inline void stream_end(void)
+static inline void finish_past_caches(void)
 {
 }
 
 #include "simd/generic/expand_some.inc"
-#include "simd/generic/paint.inc"
+#include "simd/generic/paint_rows.inc"
 
-KM_KERNEL static void clear(uint8_t *pixels, size_t n, bool near)
+KM_KERNEL static void clear(uint8_t *pixels, size_t n, bool in_l2)
 {
-    (void)near;
+    (void)in_l2;
     memset(pixels, 0, n);
 }
 
-KM_KERNEL static void fill(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
+KM_KERNEL static void fill_runs(const uint32_t *runs, size_t n_runs, uint8_t value, uint8_t *pixels)
 {
     for (size_t i = 0; i < n_runs; i++) {
         memset(pixels, i & 1 ? 0 : value, runs[i]);
@@ -150,7 +157,7 @@ KM_KERNEL static void fill(const uint32_t *runs, size_t n_runs, uint8_t value, u
     }
 }
 
-/* ---- runs -> counts text; reading it code by code has no kernel, see simd.h ---- */
+/* ---- runs -> counts text ---- */
 
 KM_KERNEL char *km_write_codes_plain(const uint32_t *runs, size_t n, char *text)
 {
@@ -178,7 +185,7 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
     stamp_plain(bits, 0, n, color, pixels);
 }
 
-/* ---- counting ---- */
+/* ---- measures ---- */
 
 KM_KERNEL static uint64_t count_shared(const km_block *block)
 {
@@ -216,14 +223,14 @@ static inline uint64_t total_of(sums sum)
 
 const km_kernels km_scalar = {
     .pack_rows = pack_rows,
-    .skip_clear = skip_clear,
+    .skip_background = skip_background,
     .transpose_rows = transpose_rows,
     .list_line = list_line,
     .write_dense = write_dense,
     .set_runs = set_runs,
-    .paint = paint,
+    .paint_rows = paint_rows,
     .clear = clear,
-    .fill = fill,
+    .fill_runs = fill_runs,
     .write_codes = km_write_codes_plain,
     .blend = blend,
     .stamp = stamp,

@@ -1,3 +1,4 @@
+/* Fills the tables that shuffles.h describes. */
 #include "simd/shuffles.h"
 
 enum { ZERO = 0x80 }; /* an index that gives a byte of 0 */

@@ -1,19 +1,18 @@
-/* Shuffles of 16 bytes that close up what is kept of them, in order, with 0 behind: tables for
- * levels whose instruction sets have shuffles but no compression. */
+/* Tables of shuffles. Each takes some of 16 bytes, in order and side by side, with 0 behind them:
+ * for instruction sets that can shuffle but not compress. */
 #ifndef KLINGMASK_SIMD_SHUFFLES_H
 #define KLINGMASK_SIMD_SHUFFLES_H
 
 #include <stdint.h>
 
-/* Of eight numbers of 16 bits, those whose bits are set in the index. */
+/* Takes, of eight numbers of 16 bits, number i if bit i of the index is set. */
 extern uint8_t km_close_numbers[256][16];
 
-/* Of four codes of up to four characters, one in each 32 bits, the characters they have: one more
- * than the number of two bits, of which the low one is bit i of the index and the high one bit
- * 4 + i. */
+/* Takes, of four codes in 32 bits each, the characters that they have: code i has one more than the
+ * number whose low bit is bit i of the index and whose high bit is bit 4 + i. */
 extern uint8_t km_close_codes[256][16];
 
-/* Fills both. */
+/* Fills the tables. */
 void km_fill_shuffles(void);
 
 #endif
