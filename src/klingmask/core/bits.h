@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { KM_WORD = 64 };
+enum { KM_WORD = 64 }; /* bits */
 
 /* Words that hold one bit for each of n pixels. */
 static inline size_t km_words(uint64_t pixels)
@@ -19,14 +19,14 @@ static inline unsigned km_count_ones(uint64_t word)
 #if defined(__POPCNT__) || defined(__aarch64__)
     return (unsigned)__builtin_popcountll(word);
 #else
-    unsigned n = 0; /* fewer than a call for the words there are: most bits are 0 */
+    unsigned n = 0; /* without the instruction, and most bits are 0: faster than a function call */
     for (; word; word &= word - 1)
         n++;
     return n;
 #endif
 }
 
-/* The place of the lowest bit of a word that is not 0. */
+/* The index of the lowest bit that is set; the word is not 0. */
 static inline unsigned km_lowest_one(uint64_t word)
 {
 #if defined(__GNUC__)
@@ -39,7 +39,7 @@ static inline unsigned km_lowest_one(uint64_t word)
 #endif
 }
 
-/* How many bits a number that is not 0 takes. */
+/* How many bits a number takes, up to the highest that is set; it is not 0. */
 static inline unsigned km_bit_length(uint64_t number)
 {
 #if defined(__GNUC__)
@@ -52,7 +52,7 @@ static inline unsigned km_bit_length(uint64_t number)
 #endif
 }
 
-/* The bytes of a word into memory, the lowest first. */
+/* Writes the bytes of a word, the lowest first. */
 static inline void km_store_bytes(uint64_t word, void *memory)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -63,7 +63,7 @@ static inline void km_store_bytes(uint64_t word, void *memory)
 #endif
 }
 
-/* The reverse. */
+/* Reads the bytes of a word, the lowest first. */
 static inline uint64_t km_load_bytes(const void *memory)
 {
     uint64_t word = 0;
@@ -76,8 +76,9 @@ static inline uint64_t km_load_bytes(const void *memory)
     return word;
 }
 
-/* Sets the bits from..to - 1 of words that are so many words `apart`; from < to. Without a branch
- * on whether they are all in one word, which is hard to predict where ranges are short. */
+/* Sets the bits from..to - 1, from < to, of words of which each is `apart` words behind the one
+ * before (1 if they are neighbours). There is no branch on whether the range ends in the word that
+ * it starts in: for short ranges that is hard to predict. */
 static inline void km_set_range(uint64_t *words, size_t apart, uint64_t from, uint64_t to)
 {
     size_t first = (size_t)(from / KM_WORD) * apart, last = (size_t)((to - 1) / KM_WORD) * apart;
@@ -89,7 +90,7 @@ static inline void km_set_range(uint64_t *words, size_t apart, uint64_t from, ui
     words[last] |= tail & (head | several);
 }
 
-/* Bits from..to - 1 of a word; 0 <= from < to <= 64. */
+/* A word with the bits from..to - 1 set; 0 <= from < to <= 64. */
 static inline uint64_t km_range(unsigned from, unsigned to)
 {
     return (~UINT64_C(0) >> (KM_WORD - (to - from))) << from;

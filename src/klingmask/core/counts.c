@@ -1,10 +1,9 @@
 /* counts text <-> runs, with the exact place of any error.
  *
- * The text is that of the COCO data set: each run is a little-endian sequence
- * of 5-bit groups, one a character. A character is 48 + group, plus 32 while
- * more groups follow; the number is sign-extended from the last group's top
- * bit. From the fourth run on, the number is the difference to the run two
- * before.
+ * The text is that of the COCO data set: one code a run, without separators. A code is a number in
+ * groups of five bits, the lowest first, one a character. A character is 48 + group, plus 32 if
+ * another follows in the code. The top bit of the last group is the sign. From the fourth run on,
+ * the number is the difference to the run two before.
  */
 #include "codes.h"
 #include "klingmask.h"
@@ -17,10 +16,10 @@ static bool fail(km_failure *failure, km_fault fault, size_t position, int64_t v
     return false;
 }
 
-/* Runs as they are read. */
+/* Runs so far. */
 typedef struct {
     km_writer writer;
-    uint64_t sums[2]; /* of background and of foreground */
+    uint64_t sums[2]; /* pixels of background, and of foreground */
 } km_reader;
 
 static inline km_reader reader_start(uint32_t *runs)
@@ -33,13 +32,13 @@ static inline uint64_t pixels_read(const km_reader *reader)
     return reader->sums[0] + reader->sums[1];
 }
 
-static inline void add_run(km_reader *reader, unsigned colour, uint32_t run)
+static inline void add_run(km_reader *reader, unsigned foreground, uint32_t run)
 {
-    km_write(&reader->writer, colour, run);
-    reader->sums[colour] += run;
+    km_write(&reader->writer, foreground, run);
+    reader->sums[foreground] += run;
 }
 
-/* Closes the runs at the end of the image. */
+/* Refuses runs that fall short of the image, or adds what is missing as background. */
 static bool finish(const km_source *source, bool strict, km_reader *reader, km_failure *failure)
 {
     uint64_t pixels = (uint64_t)source->height * source->width, sum = pixels_read(reader);
@@ -51,122 +50,170 @@ static bool finish(const km_source *source, bool strict, km_reader *reader, km_f
     return true;
 }
 
-/* Lets the vectors read on from the state of read_text, as far as they can. The next two
- * numbers are differences to `before`. Returns false if what they met is for the plain way
- * to judge, from the start. */
-static bool read_vectors(const km_source *source, uint32_t before[2], const char **at,
-                         km_reader *reader)
-{
-    km_writer *writer = &reader->writer;
-    unsigned colour = writer->n & 1;
-    km_codes codes = {source->chars,
-                      *at,
-                      source->chars + source->length,
-                      writer->runs + writer->n,
-                      {before[0], before[1]},
-                      {0, 0},
-                      false};
-    km_simd.read_codes(&codes);
-    writer->n = (size_t)(codes.runs - writer->runs);
-    reader->sums[colour] += codes.sums[0];
-    reader->sums[!colour] += codes.sums[1];
-    *at = codes.at;
-    return !codes.malformed && pixels_read(reader) <= (uint64_t)source->height * source->width;
-}
+/* ---- one code ---- */
 
-/* Whether so many groups would do for the number. */
+/* A number, and how many groups its code has: 0 if there is none. */
+typedef struct {
+    int64_t number;
+    unsigned groups;
+} km_code;
+
+static const km_code no_code = {0, 0};
+
+/* Whether so many groups hold the number. */
 static inline bool fits(int64_t number, unsigned groups)
 {
     uint64_t sign = ~((uint64_t)number >> 63) + 1;
     return ((uint64_t)number ^ sign) << 1 >> (KM_GROUP_BITS * groups) == 0;
 }
 
-/* Reads a code where eight characters can be looked at, and without a loop, for how many it
- * has is anybody's guess. Returns their number, or 0 if it is for the loop to judge. */
-static inline unsigned read_at_once(const char *at, int64_t *number)
+/* Reads a code without a loop, whose end would be mispredicted. Eight characters can be read at
+ * `at`. Gives no code if read_code_by_loop has to judge it. */
+static inline km_code read_code_at_once(const char *at)
 {
     const uint64_t each = UINT64_C(0x0101010101010101);
-    /* What a character too low borrows, it takes from those after it. */
+    /* A character below KM_OFFSET is found to be wrong; what it borrows changes only characters
+     * behind it. */
     uint64_t groups = km_load_bytes(at) - each * KM_OFFSET;
     uint64_t last = ~groups & each * KM_MORE;
     if (last == 0)
-        return 0;
+        return no_code;
     unsigned n = km_lowest_one(last) / 8 + 1;
     groups &= km_range(0, 8 * n);
     if (n > KM_MAX_GROUPS || (groups & each * (0xff & ~(KM_MORE | KM_GROUP))))
-        return 0;
-    /* Groups become pairs, fours, and one number, whose top bit is the sign. */
+        return no_code;
+    /* Groups of 5 bits are joined to 10, to 20 and to 40 bits. */
     groups &= each * KM_GROUP;
     groups = (groups & UINT64_C(0x001f001f001f001f)) | (groups & UINT64_C(0x1f001f001f001f00)) >> 3;
     groups = (groups & UINT64_C(0x000003ff000003ff)) | (groups & UINT64_C(0x03ff000003ff0000)) >> 6;
     groups =
         (groups & UINT64_C(0x00000000000fffff)) | (groups & UINT64_C(0x000fffff00000000)) >> 12;
     uint64_t sign = UINT64_C(1) << (KM_GROUP_BITS * n - 1);
-    *number = (int64_t)((groups ^ sign) - sign);
-    return n;
+    return (km_code){(int64_t)((groups ^ sign) - sign), n};
 }
 
-enum { FEW = 4 }; /* runs that vectors are not worth starting for, and in vain so often */
+/* Reads a code character by character. Gives no code, and says so in `failure`, if it is not
+ * well-formed. */
+static km_code read_code_by_loop(const char *text, const char *at, const char *text_end,
+                                 km_failure *failure)
+{
+    const char *start = at;
+    km_code code = no_code;
+    unsigned group;
+    do {
+        if (at == text_end) {
+            fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
+            return no_code;
+        }
+        unsigned char character = (unsigned char)*at;
+        group = (unsigned)character - KM_OFFSET;
+        if (group > (KM_MORE | KM_GROUP)) {
+            fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
+            return no_code;
+        }
+        if (code.groups == KM_MAX_GROUPS) {
+            fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
+            return no_code;
+        }
+        code.number |= (int64_t)(group & KM_GROUP) << (KM_GROUP_BITS * code.groups++);
+        at++;
+    } while (group & KM_MORE);
+    if (group & KM_SIGN)
+        code.number -= INT64_C(1) << (KM_GROUP_BITS * code.groups);
+    return code;
+}
 
-static bool read_text(const km_source *source, bool strict, bool vectors, km_reader *reader,
+/* ---- the text ---- */
+
+/* The read_codes kernel stops before each code of more than three characters, and starting it costs
+ * more than it gains for a few runs. */
+enum {
+    FEW_RUNS = 4,             /* a start that gave fewer runs was in vain */
+    MAX_STARTS_IN_VAIN = 4,   /* after so many of them in a row, */
+    RUNS_BETWEEN_STARTS = 32, /* so many runs are read code by code first */
+};
+
+/* Where reading stands. */
+typedef struct {
+    const char *at;
+    size_t index;       /* of the next run */
+    uint32_t before[2]; /* what the next two numbers are differences to: runs as they are in the
+                           text, which need not be canonical */
+    size_t start_from;  /* the index of the run from which on the kernel may be started */
+    unsigned in_vain;   /* starts in a row */
+} text_state;
+
+/* The kernel looks two characters back, and at runs in the writer, which must be those of the text.
+ */
+static inline bool may_start_kernel(const text_state *state, const char *text,
+                                    const km_writer *writer)
+{
+    return state->index >= state->start_from && state->at - text >= 2 && writer->n == state->index;
+}
+
+/* Lets the read_codes kernel read as far as it can. Returns false if what it met has to be judged
+ * code by code, from the start of the text. */
+static bool read_by_kernel(const km_source *source, text_state *state, km_reader *reader)
+{
+    km_writer *writer = &reader->writer;
+    unsigned foreground = writer->n & 1; /* whether the next run is */
+    km_codes codes = {.text = source->chars,
+                      .at = state->at,
+                      .end = source->chars + source->length,
+                      .runs = writer->runs + writer->n,
+                      .before = {state->before[0], state->before[1]}};
+    km_simd.read_codes(&codes);
+    writer->n = (size_t)(codes.runs - writer->runs);
+    reader->sums[foreground] += codes.sums[0];
+    reader->sums[!foreground] += codes.sums[1];
+    if (codes.malformed || pixels_read(reader) > (uint64_t)source->height * source->width)
+        return false;
+    state->in_vain = writer->n - state->index < FEW_RUNS ? state->in_vain + 1 : 0;
+    if (state->in_vain == MAX_STARTS_IN_VAIN) {
+        state->in_vain = 0;
+        state->start_from = writer->n + RUNS_BETWEEN_STARTS;
+    }
+    state->at = codes.at;
+    state->index = writer->n;
+    state->before[0] = state->index > 2 ? writer->runs[state->index - 2] : 0;
+    state->before[1] = state->index > 1 ? writer->runs[state->index - 1] : 0;
+    return true;
+}
+
+static bool read_text(const km_source *source, bool strict, bool kernel, km_reader *reader,
                       km_failure *failure)
 {
-    const char *text = source->chars, *text_end = text + source->length, *at = text;
+    const char *text = source->chars, *text_end = text + source->length;
     uint64_t pixels = (uint64_t)source->height * source->width;
-    uint32_t before[2] = {0, 0}; /* what the next two numbers add to; as read, not merged */
-    size_t index = 0, vectors_from = 0, in_vain = 0;
-    while (at < text_end) {
-        km_writer *writer = &reader->writer;
-        /* They look two characters back, and at runs that were not merged. */
-        if (vectors && index >= vectors_from && at - text >= 2 && writer->n == index) {
-            if (!read_vectors(source, before, &at, reader)) {
-                *reader = reader_start(writer->runs);
+    text_state state = {.at = text};
+    while (state.at < text_end) {
+        if (kernel && may_start_kernel(&state, text, &reader->writer)) {
+            if (!read_by_kernel(source, &state, reader)) {
+                *reader = reader_start(reader->writer.runs);
                 return read_text(source, strict, false, reader, failure);
             }
-            if (at == text_end)
+            if (state.at == text_end)
                 break;
-            in_vain = writer->n - index < FEW ? in_vain + 1 : 0;
-            if (in_vain == FEW) { /* there is a long code every now and then */
-                in_vain = 0;
-                vectors_from = writer->n + 8 * FEW;
-            }
-            index = writer->n;
-            before[0] = index > 2 ? writer->runs[index - 2] : 0;
-            before[1] = index > 1 ? writer->runs[index - 1] : 0;
         }
-        const char *start = at;
-        int64_t number = 0;
-        unsigned groups = text_end - at >= 8 ? read_at_once(at, &number) : 0;
-        at += groups;
-        if (groups == 0) {
-            unsigned group;
-            do {
-                if (at == text_end)
-                    return fail(failure, KM_CUT_CODE, (size_t)(start - text), 0);
-                unsigned char character = (unsigned char)*at;
-                group = (unsigned)character - KM_OFFSET;
-                if (group > (KM_MORE | KM_GROUP))
-                    return fail(failure, KM_BAD_CHARACTER, (size_t)(at - text), character);
-                if (groups == KM_MAX_GROUPS)
-                    return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
-                number |= (int64_t)(group & KM_GROUP) << (KM_GROUP_BITS * groups++);
-                at++;
-            } while (group & KM_MORE);
-            if (group & KM_SIGN)
-                number -= INT64_C(1) << (KM_GROUP_BITS * groups);
-        }
-        if (strict && (groups > 1) & fits(number, groups - 1))
-            return fail(failure, KM_LONG_CODE, (size_t)(start - text), 0);
-        int64_t run = number + before[0];
+        size_t start = (size_t)(state.at - text);
+        km_code code = text_end - state.at >= 8 ? read_code_at_once(state.at) : no_code;
+        if (code.groups == 0)
+            code = read_code_by_loop(text, state.at, text_end, failure);
+        if (code.groups == 0)
+            return false;
+        state.at += code.groups;
+        if (strict && (code.groups > 1) & fits(code.number, code.groups - 1))
+            return fail(failure, KM_LONG_CODE, start, 0);
+        int64_t run = code.number + state.before[0];
         if (run < 0)
-            return fail(failure, KM_NEGATIVE_RUN, (size_t)(start - text), run);
+            return fail(failure, KM_NEGATIVE_RUN, start, run);
         if ((uint64_t)run > pixels - pixels_read(reader))
-            return fail(failure, KM_OVERSHOOT, (size_t)(start - text),
-                        (int64_t)pixels_read(reader) + run);
-        add_run(reader, index & 1, (uint32_t)run);
-        before[0] = before[1];
-        before[1] = index > 0 ? (uint32_t)run : 0; /* never to the first */
-        index++;
+            return fail(failure, KM_OVERSHOOT, start, (int64_t)pixels_read(reader) + run);
+        add_run(reader, state.index & 1, (uint32_t)run);
+        state.before[0] = state.before[1];
+        /* No number is a difference to the first run. */
+        state.before[1] = state.index > 0 ? (uint32_t)run : 0;
+        state.index++;
     }
     return finish(source, strict, reader, failure);
 }
@@ -188,8 +235,9 @@ bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask
              km_failure *failure)
 {
     km_reader reader = reader_start(runs);
-    bool vectors = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
-    bool fine = source->chars ? read_text(source, strict, vectors, &reader, failure)
+    /* Below that size, no run wraps around in the 32 bits of the kernel. */
+    bool kernel = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
+    bool fine = source->chars ? read_text(source, strict, kernel, &reader, failure)
                               : read_lengths(source, strict, &reader, failure);
     *mask = (km_mask){runs, reader.writer.n, source->height, source->width};
     *area = reader.sums[1];
@@ -233,13 +281,13 @@ void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
     }
 }
 
-enum { FIRST_DELTA = 3 }; /* index of the first run stored as a difference */
+enum { FIRST_DIFFERENCE = 3 }; /* the index of the first run that is written as one */
 
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
 {
     char *next = text;
     size_t i = 0;
-    for (; i < n_runs && i < FIRST_DELTA; i++)
+    for (; i < n_runs && i < FIRST_DIFFERENCE; i++)
         next = km_write_code(runs[i], next);
     if (i < n_runs)
         next = km_simd.write_codes(runs + i, n_runs - i, next);

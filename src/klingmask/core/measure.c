@@ -1,5 +1,5 @@
-/* Numbers about one mask, straight from the runs: area, bounding box, centroid, a
- * point's colour. */
+/* Measures of a mask: area, bounding box, centroid, whether it contains a point. All are computed
+ * from the runs. */
 #include "klingmask.h"
 #include "runs.h"
 #include "simd/simd.h"
@@ -22,37 +22,37 @@ uint64_t km_area(const km_mask *mask)
     return area;
 }
 
-/* As row_range in simd.h, with no limit to the runs. */
-static void find_rows(km_row_range *rows)
+/* As the kernel row_range, run by run, for images of any size. */
+static void row_range_by_runs(km_row_range *range)
 {
-    const uint32_t *runs = rows->runs, *runs_end = runs + 2 * rows->pairs;
+    const uint32_t *runs = range->runs, *runs_end = runs + 2 * range->pairs;
     uint64_t end = 0;
-    for (; runs < runs_end && end <= rows->height; runs += 2) {
+    for (; runs < runs_end && end <= range->height; runs += 2) {
         uint64_t row = end + runs[0];
-        if (row >= rows->height) {
-            row -= rows->height; /* nearly always enough */
-            if (row >= rows->height)
-                row %= rows->height;
+        if (row >= range->height) {
+            row -= range->height; /* nearly always enough: a division is slow */
+            if (row >= range->height)
+                row %= range->height;
         }
         end = row + runs[1];
-        rows->top = row < rows->top ? row : rows->top;
-        rows->bottom = end > rows->bottom ? end : rows->bottom;
+        range->top = row < range->top ? row : range->top;
+        range->bottom = end > range->bottom ? end : range->bottom;
     }
 }
 
 km_box km_bounds(const km_mask *mask)
 {
     uint32_t left, right;
-    km_row_range rows = {mask->runs, mask->n_runs / 2, mask->height, mask->height, 0};
-    if (rows.pairs == 0)
+    km_row_range range = {mask->runs, mask->n_runs / 2, mask->height, mask->height, 0};
+    if (range.pairs == 0)
         return (km_box){0, 0, 0, 0};
     km_columns(mask, &left, &right);
-    bool vectors =
-        km_simd.row_range && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
-    (vectors ? km_simd.row_range : find_rows)(&rows);
-    if (rows.bottom > mask->height) /* into the next column, so the rows are all there */
-        rows = (km_row_range){.top = 0, .bottom = mask->height};
-    return (km_box){left, (uint32_t)rows.top, right - left, (uint32_t)(rows.bottom - rows.top)};
+    bool kernel = km_simd.row_range && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
+    (kernel ? km_simd.row_range : row_range_by_runs)(&range);
+    if (range.bottom >
+        mask->height) /* a run goes on in the next column: all rows have foreground */
+        range = (km_row_range){.top = 0, .bottom = mask->height};
+    return (km_box){left, (uint32_t)range.top, right - left, (uint32_t)(range.bottom - range.top)};
 }
 
 void km_centroid(const km_mask *mask, double *x, double *y)

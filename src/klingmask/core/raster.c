@@ -1,12 +1,12 @@
-/* runs <-> pixels, in both memory orders.
+/* runs <-> pixels, in column-major and in row-major order.
  *
- * Runs go down the columns; most pixels in memory go along the rows. Neither
- * direction visits pixel after pixel with a stride: on the way between there
- * is a bit for each pixel, row-major, and a bit set in the *changes* means
- * that the pixel differs from the one before it in column-major order. A run
- * costs two changes, however long it is, and 64 pixels are a word. Changes that
- * are found row by row are transposed, in tiles of 64 x 64, to be read down the
- * columns.
+ * Runs go down the columns, and most pixels in memory go along the rows. To step from row to row
+ * for each pixel would be slow, so there are bits in between, 64 pixels a word. A bit that is set
+ * in the *changes* says that a pixel differs from the one before it in column-major order: a run
+ * has two of them, however long it is. Decoding to rows draws the changes of a mask and then, row
+ * by row, turns them into foreground. Encoding from rows finds the changes row by row and
+ * transposes them in tiles of 64 x 64 to read them down the columns. core/README.md draws these
+ * layouts.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -19,20 +19,20 @@
 
 void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels)
 {
-    bool near = target == KM_TO_CORE;
+    bool in_l2 = target == KM_TO_CORE;
     size_t n = mask->n_runs, before = mask->runs[0], after = 0;
     if (km_pixels(mask) == 0) /* `pixels` may be NULL */
         return;
     if (n > 2 && n % 2)
         after = mask->runs[--n];
     /* Most of the background is before the first run of foreground and after the last. */
-    km_simd.clear(pixels, before, near);
+    km_simd.clear(pixels, before, in_l2);
     km_simd.fill_runs(mask->runs + 1, n - 1, value, pixels + before);
-    km_simd.clear(pixels + km_pixels(mask) - after, after, near);
+    km_simd.clear(pixels + km_pixels(mask) - after, after, in_l2);
 }
 
-/* The part of the image that there are bits for. Each row has `words` words of them, of which the
- * first `skip` bits are left out. */
+/* A part of the image, as row-major words of changes. Each row has `words` words, of which the
+ * first `skip` bits are not used. */
 typedef struct {
     km_box box;
     uint32_t skip;
@@ -52,9 +52,9 @@ static inline void change(const km_window *window, uint64_t row, uint32_t column
                                                                               << bit % KM_WORD;
 }
 
-/* Sets the bits of the pixels that differ from the one above, and clears the others, in a window
- * with all foreground. Every column starts from background: one that the run above it enters
- * begins with a change. */
+/* Draws the changes of a mask whose foreground is all in the window. Here a pixel is compared with
+ * the one above it, and there is background above each column: if a run goes on into a column, the
+ * first pixel of that column is a change. */
 static void draw_changes(const km_mask *mask, const km_window *window)
 {
     uint32_t height = mask->height;
@@ -73,15 +73,15 @@ static void draw_changes(const km_mask *mask, const km_window *window)
     }
 }
 
-/* Background all over. */
-static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width, bool near)
+/* Sets all pixels to background. */
+static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t width, bool in_l2)
 {
     if (stride == (ptrdiff_t)width) {
-        km_simd.clear(pixels, (size_t)height * width, near);
+        km_simd.clear(pixels, (size_t)height * width, in_l2);
         return;
     }
     for (uint32_t y = 0; y < height; y++)
-        km_simd.clear(pixels + (ptrdiff_t)y * stride, width, near);
+        km_simd.clear(pixels + (ptrdiff_t)y * stride, width, in_l2);
 }
 
 bool km_is_narrow(const km_mask *mask)
@@ -99,28 +99,29 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target 
     if (height == 0 || width == 0)
         return;
     km_box box = km_bounds(mask);
-    bool lines = stride % KM_CACHE_LINE == 0, near = target == KM_TO_CORE;
-    bool past_caches = target == KM_TO_MEMORY && lines && !cleared;
+    bool in_step = stride % KM_CACHE_LINE == 0; /* all rows start alike within cache lines */
+    bool in_l2 = target == KM_TO_CORE;
+    bool past_caches = target == KM_TO_MEMORY && in_step && !cleared;
     bool narrow = cleared || (!past_caches && km_is_narrow(mask));
     if (narrow && !cleared)
-        clear(pixels, stride, height, width, near);
+        clear(pixels, stride, height, width, in_l2);
     if (narrow && box.width == 0)
         return;
-    /* Vectors are stored fastest where they do not cross cache lines. Where all
-     * rows start alike, words of bits start where lines do. */
-    uint32_t past = lines ? (uint32_t)((uintptr_t)pixels % KM_CACHE_LINE) : 0, skip = past;
+    /* Vectors are stored faster if they do not cross cache lines: if possible, bit 0 of each word
+     * is for a pixel that starts one. */
+    uint32_t past = in_step ? (uint32_t)((uintptr_t)pixels % KM_CACHE_LINE) : 0, skip = past;
     uint32_t left = 0, right = narrow ? box.x + box.width : width;
     if (narrow && (box.x + past) % KM_CACHE_LINE <= box.x) {
         left = box.x - (box.x + past) % KM_CACHE_LINE;
         skip = 0;
     }
-    if (past_caches) { /* rows of background are painted, too */
+    if (past_caches) { /* rows without foreground are painted, too */
         box.y = 0;
         box.height = height;
     } else if (!narrow) {
         uint32_t bottom = box.y + box.height;
-        clear(pixels, stride, box.y, width, near);
-        clear(pixels + (ptrdiff_t)bottom * stride, stride, height - bottom, width, near);
+        clear(pixels, stride, box.y, width, in_l2);
+        clear(pixels + (ptrdiff_t)bottom * stride, stride, height - bottom, width, in_l2);
     }
     km_window window = {{left, box.y, right - left, box.height},
                         skip,
@@ -144,24 +145,26 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 
 /* ---- pixels -> runs ---- */
 
+/* A line of pixels is packed and searched block by block. Where memory is read as several streams,
+ * a block is what these read at once. Else the block is short, so that its pixels and bits stay in
+ * the L1 cache. */
+enum { STREAMS_BLOCK_PIXELS = KM_STREAMS * KM_STREAM_BYTES, L1_BLOCK_PIXELS = 16384 };
+
 enum {
-    BLOCK = KM_STREAMS *
-            KM_STREAM_BYTES, /* pixels that a line is looked at by, if it is read in turns, */
-    SHORT_BLOCK = 16384,     /* or, if not, by so few that its bits and it stay near */
     CHANGES_WORDS = (sizeof(km_changes) + 7) / 8,
-    TILE_WORDS = (sizeof(km_tile) + 7) / 8
+    TILE_WORDS = (sizeof(km_tile) + 7) / 8,
 };
 
-/* What is between the two steps of encoding, at the start of the caller's scratch: how many words
- * or tiles with changes there are, and whether those are dense. */
+/* What the first step of encoding finds: how many words or tiles with changes, and whether the
+ * changes are dense. It is at the start of the caller's scratch. */
 typedef struct {
     uint64_t n, dense;
 } km_found;
 
 enum { FOUND_WORDS = (sizeof(km_found) + 7) / 8 };
 
-/* After that, for rows: the bits of those that are looked at, behind those of the row above; the
- * first tile of each 64 columns, or NULL; and the tiles. */
+/* The scratch of rows: what is found; the words of the row above, and behind them those of up to 64
+ * rows (at `bits`); the first tile of each 64 columns, or NULL; and the tiles. */
 typedef struct {
     km_found *found;
     uint64_t *bits;
@@ -182,8 +185,8 @@ static km_scan scan_of_rows(uint64_t *scratch, uint32_t height, uint32_t width)
     return (km_scan){(km_found *)scratch, bits, firsts, (km_tile *)((uint64_t *)firsts + words)};
 }
 
-/* A tile is an eighth of a byte for a pixel; if there are fewer than 64 rows, 64 / height times
- * that. */
+/* A tile takes an eighth of a byte for each of its 64 x 64 pixels, even if the image has fewer than
+ * 64 rows. */
 size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words(width);
@@ -193,18 +196,19 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
            TILE_WORDS * words * km_words(height);
 }
 
-/* Where the changes of columns are: after that and the block, with a word before. */
+/* The scratch of columns: what is found; the last word of the block before, and behind it those of
+ * a block; and the list of words with changes, which starts here. */
 static size_t listed_at(size_t words)
 {
-    size_t block = BLOCK / KM_WORD;
+    size_t block = STREAMS_BLOCK_PIXELS / KM_WORD;
     return FOUND_WORDS + 1 + (words < block ? words : block) + KM_VECTOR_WORDS;
 }
 
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width)
 {
     size_t words = km_words((size_t)height * width);
-    return listed_at(words) +
-           CHANGES_WORDS * (words + KM_VECTOR_WORDS); /* rounded up, for list_line */
+    size_t items = words + KM_VECTOR_WORDS; /* list_line needs a multiple of KM_VECTOR_WORDS */
+    return listed_at(words) + CHANGES_WORDS * items;
 }
 
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch)
@@ -213,28 +217,29 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     km_tally tally = {0, 0};
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
-    bool blank = true; /* the end of the last block, if any: then what follows probably is, too */
-    size_t block = km_simd.interleave ? BLOCK : SHORT_BLOCK;
+    /* Whether the last block ended with background: then more of it is likely to follow. */
+    bool skipping = true;
+    size_t block = km_simd.interleave ? STREAMS_BLOCK_PIXELS : L1_BLOCK_PIXELS;
     bits[-1] = 0;
     for (size_t first = 0, some; first < n; first += some) {
-        if (blank)
+        if (skipping)
             first += km_simd.skip_background(pixels + first, n - first);
         some = n - first < block ? n - first : block;
         size_t words = km_words(some);
         if (words == 0)
             break;
-        /* A line is read in several places if it can be cut into rows of whole words. */
-        size_t rows = some == BLOCK ? KM_STREAMS : 1;
+        /* The block is packed as rows, one for each stream, if these have whole words. */
+        size_t rows = some == STREAMS_BLOCK_PIXELS ? KM_STREAMS : 1;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
         if (tail > 0 && *last >> (tail - 1))
-            *last |= ~UINT64_C(0) << tail; /* so that the last pixel is not followed by a change */
+            *last |= ~UINT64_C(0) << tail; /* behind foreground, 0 would be a change */
         size_t found = km_simd.list_line(bits, words, (uint32_t)first, listed + n_listed, &tally);
         n_listed += found;
         bits[-1] = *last;
         size_t last_quarter = first + some / 4 * 3;
-        blank = *last == 0 && (found == 0 || listed[n_listed - 1].first < last_quarter);
+        skipping = *last == 0 && (found == 0 || listed[n_listed - 1].first < last_quarter);
     }
     *(km_found *)scratch = (km_found){n_listed, km_is_dense(tally)};
     return tally.changes + 1;
@@ -249,7 +254,7 @@ void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, u
     *runs = height * width - end;
 }
 
-/* Links the tiles of the same columns, from top to bottom. */
+/* Links the tiles of each 64 columns, from top to bottom. */
 static void link_tiles(const km_scan *scan, size_t words)
 {
     for (size_t word = 0; word < words; word++)
@@ -261,7 +266,7 @@ static void link_tiles(const km_scan *scan, size_t words)
     }
 }
 
-static bool is_clear(const uint64_t *bits, size_t words)
+static bool is_background(const uint64_t *bits, size_t words)
 {
     uint64_t any = 0;
     for (size_t i = 0; i < words; i++)
@@ -277,8 +282,8 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     km_scan scan = scan_of_rows(scratch, height, width);
     size_t words = km_words(width), n_tiles = 0;
     km_tally tally = {0, 0};
-    /* Before the first pixel of a column comes the last of the column to its
-     * left: above row 0 is the last row, one column further. */
+    /* In column-major order, the last pixel of a column is followed by the first of the next
+     * column. So the row above row 0 is the last row, moved by one column to the right. */
     uint64_t *above = scan.bits - words, carry = 0;
     km_simd.pack_rows(pixels + (ptrdiff_t)(height - 1) * stride, stride, 1, width, above);
     for (size_t i = 0; i < words; i++) {
@@ -288,10 +293,10 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
     }
     if (width % KM_WORD)
         above[words - 1] &= km_range(0, width % KM_WORD);
-    bool blank = is_clear(above, words); /* the last rows, as above */
+    bool skipping = is_background(above, words); /* if the rows above are background */
     for (uint32_t row = 0, rows; row < height; row += rows) {
         const uint8_t *at = pixels + (ptrdiff_t)row * stride;
-        if (blank && stride == (ptrdiff_t)width) {
+        if (skipping && stride == (ptrdiff_t)width) {
             size_t skipped = km_simd.skip_background(at, (size_t)(height - row) * width) / width;
             row += (uint32_t)skipped;
             at += skipped * width;
@@ -304,7 +309,7 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
             km_simd.transpose_rows(scan.bits, rows, words, row, scan.tiles + n_tiles, &tally);
         n_tiles += found;
         memcpy(above, scan.bits + (rows - 1) * words, words * sizeof *above);
-        blank = found == 0 && is_clear(above, words);
+        skipping = found == 0 && is_background(above, words);
     }
     *scan.found = (km_found){n_tiles, km_is_dense(tally)};
     link_tiles(&scan, words);
@@ -332,7 +337,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
             for (const km_tile *tile = first; tile; tile = tile->next) {
                 km_changes changes = {tile->columns[km_tile_slot(in_word)],
                                       column * height + tile->row};
-                if (!dense) { /* the list would cost a tenth of the whole */
+                if (!dense) { /* without the list, which would take a tenth of all time */
                     runs = km_write_ends(changes, &end, runs);
                     continue;
                 }

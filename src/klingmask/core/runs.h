@@ -1,4 +1,4 @@
-/* Runs, written and walked through. */
+/* How runs are written, from lengths or from changes, and how a mask's runs are walked through. */
 #ifndef KLINGMASK_RUNS_H
 #define KLINGMASK_RUNS_H
 
@@ -6,32 +6,33 @@
 #include "klingmask.h"
 #include "simd/simd.h"
 
-/* Appends runs of either colour so that what is written is canonical:
- * neighbours of one colour merge and empty runs vanish. */
+/* Runs written so far, always canonical: neighbours of one kind are merged and empty runs left out.
+ */
 typedef struct {
     uint32_t *runs;
     size_t n;
 } km_writer;
 
-/* Room is needed for one run more than will be appended. */
+/* `runs` has room for one run more than will be appended. */
 static inline km_writer km_writer_start(uint32_t *runs)
 {
     runs[0] = 0;
     return (km_writer){runs, 1};
 }
 
-/* `colour` is 0 for background, 1 for foreground. */
-static inline void km_write(km_writer *writer, unsigned colour, uint32_t length)
+/* Appends a run of background (`foreground` is 0) or of foreground (1). */
+static inline void km_write(km_writer *writer, unsigned foreground, uint32_t length)
 {
     if (length == 0)
         return;
-    if (((writer->n - 1) & 1) == colour)
+    if (((writer->n - 1) & 1) == foreground)
         writer->runs[writer->n - 1] += length;
     else
         writer->runs[writer->n++] = length;
 }
 
-/* Appends a run for each change, which ends there; the one before ended at `*end`. */
+/* Appends a run for each change, which ends there. The run before ended at `*end`, which becomes
+ * the end of the last one. Returns where the next run goes. */
 static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
 {
     uint32_t before = *end;
@@ -44,9 +45,11 @@ static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_
     return runs;
 }
 
-enum { KM_LISTED = 256 }; /* words whose changes may be listed before they become runs */
+/* Words with changes that are listed, where there are many, before they become runs: the list stays
+ * in the L1 cache. */
+enum { KM_LISTED = 256 };
 
-/* The same for n words, none of which is without changes. */
+/* The same for n words, each of which has changes. */
 static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,
                                       uint32_t *runs)
 {
@@ -60,14 +63,15 @@ static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool d
     return runs;
 }
 
-/* Several changes a word: a loop over them mispredicts its end. The objects that bench/ measures
- * have up to 1.3, in columns and in tiles, and its noisy masks 3. */
+/* Whether words have so many changes that the kernel write_dense is faster than a loop over them,
+ * whose end is mispredicted. Of the masks in bench/, objects have up to 1.3 changes a word, in
+ * columns and in tiles, and noisy masks 3. */
 static inline bool km_is_dense(km_tally tally)
 {
     return tally.changes > 2 * tally.words;
 }
 
-/* The columns with foreground: left to right - 1. There are some. */
+/* The columns that foreground spans: left to right - 1. The mask has foreground. */
 static inline void km_columns(const km_mask *mask, uint32_t *left, uint32_t *right)
 {
     uint64_t end = km_pixels(mask) - (mask->n_runs % 2 ? mask->runs[mask->n_runs - 1] : 0);
@@ -75,7 +79,7 @@ static inline void km_columns(const km_mask *mask, uint32_t *left, uint32_t *rig
     *right = (uint32_t)((end - 1) / mask->height) + 1;
 }
 
-/* A pixel on the way down the columns; row = height is the end of its column. */
+/* A place in column-major order. A row that equals the height is the end of the column. */
 typedef struct {
     uint32_t column;
     uint64_t row;
@@ -86,7 +90,7 @@ static inline void km_skip(km_pixel *pixel, uint64_t length, uint32_t height)
     pixel->row += length;
     if (pixel->row < height)
         return;
-    pixel->row -= height; /* by far the most common: on into the next column */
+    pixel->row -= height; /* the next column is by far the most common: a division is slow */
     pixel->column++;
     if (pixel->row < height)
         return;
@@ -99,11 +103,11 @@ typedef struct {
     uint32_t column, first, end;
 } km_piece;
 
-/* Where a walk through a mask's pieces stands. */
+/* A walk through the pieces of a mask. */
 typedef struct {
     const km_mask *mask;
-    size_t next;   /* the run of foreground after this one */
-    uint64_t left; /* pixels of this one that are still to come */
+    size_t next;   /* index of the next run of foreground */
+    uint64_t left; /* pixels of the current run that are still to come */
     km_pixel at;
 } km_walk;
 
@@ -112,7 +116,7 @@ static inline km_walk km_walk_start(const km_mask *mask)
     return (km_walk){mask, 1, 0, {0, 0}};
 }
 
-/* Gives the next piece, from top to bottom and left to right; false at the end. */
+/* Gives the next piece, down the columns and from left to right. Returns false at the end. */
 static inline bool km_walk_on(km_walk *walk, km_piece *piece)
 {
     uint32_t height = walk->mask->height;
@@ -133,8 +137,9 @@ static inline bool km_walk_on(km_walk *walk, km_piece *piece)
     return true;
 }
 
-/* How many columns the piece stands for: a few bytes can claim a run over millions of them, so
- * those that it fills from top to bottom are taken as one, and the walk goes on behind them. */
+/* How many columns the piece stands for. If it has a whole column, it stands for all whole columns
+ * of its run, and the walk goes on behind them: a few bytes of text can claim a run over millions
+ * of columns. */
 static inline uint32_t km_walk_whole_columns(km_walk *walk, const km_piece *piece)
 {
     uint32_t height = walk->mask->height;

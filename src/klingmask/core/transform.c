@@ -1,14 +1,14 @@
-/* Boxes as masks, and masks on another grid: cropped, padded, shifted, flipped, resized.
- * Runs in, canonical runs out, no pixel touched, and no more work than there are runs in
- * and out. */
+/* Boxes as masks, and masks on another grid: cropped, padded, shifted, flipped, resized. All are
+ * computed from runs to canonical runs, without pixels, in time that grows with the number of runs
+ * in and out. */
 #include "klingmask.h"
 #include "runs.h"
 
-/* Pieces are appended in order; what is between them is background. Or, if there is nowhere to
- * write, they are counted. */
+/* Where pieces of foreground are appended, in column-major order, with background between them. If
+ * there are no runs to write to, the pieces are only counted. */
 typedef struct {
     km_writer writer;
-    uint32_t height;  /* of the columns */
+    uint32_t height;  /* of the image */
     uint64_t written; /* pixels so far */
     bool counting;
     uint64_t n_pieces;
@@ -20,6 +20,7 @@ static km_output output_start(uint32_t *runs, uint32_t height)
     return (km_output){writer, height, 0, runs == NULL, 0};
 }
 
+/* Appends the pixels first to end - 1, in column-major order. */
 static void append(km_output *output, uint64_t first, uint64_t end)
 {
     km_write(&output->writer, 0, (uint32_t)(first - output->written));
@@ -27,7 +28,7 @@ static void append(km_output *output, uint64_t first, uint64_t end)
     output->written = end;
 }
 
-/* Rows first to end - 1 of the columns left to right - 1. */
+/* Appends the rows first to end - 1 of the columns left to right - 1. */
 static void append_columns(km_output *output, uint64_t left, uint64_t right, uint64_t first,
                            uint64_t end)
 {
@@ -44,13 +45,14 @@ static void append_columns(km_output *output, uint64_t left, uint64_t right, uin
         append(output, x * height + first, x * height + end);
 }
 
+/* Appends the background behind the last piece. Returns the number of runs. */
 static size_t output_end(km_output *output, uint32_t width)
 {
     km_write(&output->writer, 0, (uint32_t)((uint64_t)output->height * width - output->written));
     return output->writer.n;
 }
 
-/* For each piece a run of either colour, and what is behind them. */
+/* The most runs: background and foreground for each piece, and background behind them. */
 static uint64_t room_for(uint64_t n_pieces)
 {
     return 2 * n_pieces + 1;
@@ -126,8 +128,9 @@ uint64_t km_flip_capacity(const km_mask *mask)
     return km_shift_capacity(mask, 0, 0, mask->height, mask->width);
 }
 
-/* The pieces of a column come from top to bottom and leave from bottom to top: until then,
- * first rows and ends wait at the end of the scratch. */
+/* The pieces of a column come from top to bottom and are appended from bottom to top. Until a
+ * column is complete, its pieces (first row, end) are on a stack that grows down from the end of
+ * the scratch. */
 size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
 {
     uint32_t height = mask->height, column = 0, *top = scratch + mask->n_runs, *stack = top;
@@ -152,13 +155,14 @@ size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
     }
 }
 
-/* Of `to` places spread over `from`, the first that shows place `at` or a later one. */
+/* If `from` rows (or columns) are resized to `to`, the first of these that shows row `at` or a
+ * later one. */
 static uint64_t first_showing(uint64_t at, uint32_t from, uint32_t to)
 {
     return (at * to + from - 1) / from;
 }
 
-/* The pieces of a column, as far as they are shown, are gathered in the scratch. */
+/* The pieces of a column are gathered in the scratch, without those that no row shows. */
 static void resize(const km_mask *mask, uint32_t width, km_output *output, uint32_t *scratch)
 {
     km_walk walk = km_walk_start(mask);
@@ -178,7 +182,8 @@ static void resize(const km_mask *mask, uint32_t width, km_output *output, uint3
             n += top < bottom;
             more = km_walk_on(&walk, &piece);
         } while (more && piece.column == column);
-        /* One piece is the same for all places; what is counted need not be in order. */
+        /* Several columns may show this one. They are appended at once if they have one piece, or
+         * if pieces are only counted and need not be in order. */
         uint64_t at_once = n == 1 || output->counting ? end - x : 1;
         for (; n > 0 && x < end; x += at_once)
             for (size_t i = 0; i < n; i++)
