@@ -41,10 +41,10 @@ types: $(VENV)/dev.stamp
 core-test: build/test_core
 	./build/test_core
 
-build/test_core: tests/core/test_core.c $(CORE)
+build/test_core: $(CORE) $(wildcard tests/core/*.[ch])
 	mkdir -p build
 	$(CC) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
-		tests/core/test_core.c $(filter %.c,$(CORE)) -o $@
+		$(filter %.c,$^) -o $@
 
 # Times everything against the field; rewrites the README's table and plot.
 bench: $(VENV)/bench.stamp
