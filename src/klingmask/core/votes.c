@@ -67,7 +67,7 @@ static void count_vote(uint64_t *tree, size_t leaves, uint32_t group, bool start
     }
 }
 
-enum { NOBODY = UINT32_MAX };
+#define NOBODY UINT32_MAX /* no group: more than an enum holds in ISO C */
 
 static uint32_t group_ahead(const uint64_t *tree)
 {
