@@ -9,7 +9,8 @@ RUN := $(VENV)/bin
 PYTEST := $(RUN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadscope
 
 CORE := $(shell find src/klingmask/core -name '*.[ch]' -o -name '*.inc')
-BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(CORE)
+BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(wildcard src/klingmask/_cy/*.pxi) \
+	$(wildcard src/klingmask/core/*.pxd) $(CORE)
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

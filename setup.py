@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CORE = Path("src/klingmask/core")
+PARTS = Path("src/klingmask/_cy")
 
 
 class BuildExt(build_ext):
@@ -29,7 +30,11 @@ setup(
             "klingmask._rle",
             ["src/klingmask/_rle.pyx", *sorted(str(source) for source in CORE.rglob("*.c"))],
             include_dirs=[str(CORE), numpy.get_include()],
-            depends=sorted(str(part) for end in ("h", "inc") for part in CORE.rglob(f"*.{end}")),
+            depends=sorted(
+                str(part)
+                for folder, ending in [(CORE, "h"), (CORE, "inc"), (CORE, "pxd"), (PARTS, "pxi")]
+                for part in folder.rglob(f"*.{ending}")
+            ),
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         )
     ],

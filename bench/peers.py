@@ -166,7 +166,7 @@ class Klingmask:
         return klingmask.decode(rle)
 
     def decode_f(self, rle: Rle) -> Any:
-        return klingmask.decode(rle, "F")
+        return klingmask.decode(rle, order="F")
 
     def encode_c(self, array: Any) -> Any:
         return klingmask.encode(array)

@@ -177,9 +177,10 @@ def test_an_error_in_a_list_says_which() -> None:
 def test_a_list_that_is_decoded_names_the_first_that_cannot_be(order: Any, threads: int) -> None:
     good = km.encode(np.eye(60, 70, dtype=np.uint8))
     bad = {"size": [60, 70], "counts": good["counts"] + "1"}
-    out = np.zeros((5, 60, 70), np.uint8)
+    out = np.zeros((5, 60, 70) if order == "C" else (5, 70, 60), np.uint8)
+    out = out if order == "C" else out.swapaxes(1, 2)
     with pytest.raises(km.RLEError, match=r"rles\[3\]: byte \d+: the runs add up") as caught:
-        km.decode([good, good, good, bad, bad], order, out=out, threads=threads)
+        km.decode([good, good, good, bad, bad], out=out, threads=threads)
     assert (caught.value.index, caught.value.position) == (3, len(good["counts"]))
     np.testing.assert_array_equal(out[:3], [np.eye(60, 70)] * 3)
     with pytest.raises(km.RLEError, match="outside 48"):
@@ -328,10 +329,13 @@ def test_a_wrong_out() -> None:
         mask.to_numpy(out=np.empty((3, 5)))  # type: ignore[type-var]
     with pytest.raises(TypeError, match="got list"):
         mask.to_numpy(out=[[0] * 5] * 3)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="dtype must be uint8 or bool, got int32"):
-        mask.to_numpy(dtype="int32")
+    for dtype in ("U1", "object", "complex64", "datetime64[s]"):
+        with pytest.raises(TypeError, match="dtype must be bool, an integer or a float type"):
+            mask.to_numpy(dtype=dtype)
+    with pytest.raises(km.RLEError, match="value 128 does not fit int8"):
+        mask.to_numpy(dtype="int8", value=128)
     with pytest.raises(ValueError, match="'C' or 'F'"):
-        mask.to_numpy("A")  # type: ignore[call-overload]
+        mask.to_numpy(order="A")  # type: ignore[call-overload]
     with pytest.raises(km.RLEError, match="value 256"):
         mask.to_numpy(value=256)
     with pytest.raises(km.RLEError, match="value 2 does not fit bool"):
@@ -404,7 +408,7 @@ def test_a_tiny_text_does_not_become_gigabytes(pixel_limit: Any) -> None:
     for allocate in (
         lambda: km.decode(huge),
         lambda: km.decode([huge]),
-        lambda: km.decode(huge, "F", "bool"),
+        lambda: km.decode(huge, order="F", dtype="bool"),
         lambda: km.render_layer(mask),
         mask.to_png,
         lambda: np.asarray(mask),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools import mask as coco
 
 import klingmask as km
@@ -125,9 +126,8 @@ def test_a_value(array: Array) -> None:
     assert mask == same
     assert hash(mask) == hash(same)
     assert mask != mask.to_rle()
-    assert len({mask, same, ~mask}) == 2 if array.size else 1
-    assert copy.copy(mask) is mask
-    assert copy.deepcopy(mask) is mask
+    assert len({mask, same, ~mask}) == (2 if array.size else 1)
+    assert mask.copy() == copy.copy(mask) == copy.deepcopy(mask) == mask
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(mask, protocol)) == mask
     assert km.Mask.from_rle(json.loads(json.dumps(mask.to_rle()))) == mask
@@ -212,6 +212,40 @@ def test_a_mask_indexes_the_pixels_of_a_frame(array: Array) -> None:
     assert np.where(mask, 1, 0).tolist() == array.tolist()
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int64", "float16", "float32", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_pixels_of_any_dtype(dtype: str, order: Any) -> None:
+    mask = km.Mask.from_bbox((300, 400), (5, 7, 100, 80))
+    value = 1 if dtype == "bool" else 100
+    expected = np.zeros(mask.size, dtype)
+    expected[7:87, 5:105] = value
+    for decoded in (
+        mask.to_numpy(dtype=dtype, order=order, value=value),
+        km.decode([mask, mask], dtype=dtype, order=order, value=value)[1],
+    ):
+        assert decoded.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(decoded, expected)
+        assert decoded.flags.c_contiguous if order == "C" else decoded.flags.f_contiguous
+    assert mask.to_numpy(dtype="int32", value=70000).max() == 70000
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["float16", "float32", "float64", "int8"]))
+def test_scores_become_masks_by_a_threshold(seed: int, dtype: str) -> None:
+    scores = (np.random.default_rng(seed).normal(size=(3, 7, 9)) * 3).astype(dtype)
+    if scores.dtype.kind == "f":
+        scores[0, 0, 0] = np.nan
+    expected = scores > 0.5
+    np.testing.assert_array_equal(km.Mask.from_numpy(scores[0], 0.5), expected[0])
+    np.testing.assert_array_equal(
+        km.MaskArray.from_numpy(scores, threshold=0.5).to_numpy(dtype=bool), expected
+    )
+    np.testing.assert_array_equal(km.decode(km.encode(scores, 0.5, threads=2)), expected)
+    for wrong in ("0.5", True, None, [0.5]):
+        if wrong is not None:
+            with pytest.raises(TypeError, match="threshold must be a number"):
+                km.Mask.from_numpy(scores[0], wrong)  # type: ignore[arg-type]
+
+
 def test_an_array_of_objects_keeps_masks() -> None:
     masks = [km.Mask.from_bbox((60000, 60000), (k, 0, 1, 2)) for k in range(3)]
     held = np.array(masks, dtype=object)
@@ -226,16 +260,45 @@ def test_repr() -> None:
     )
 
 
-@given(arrays(), st.integers(0, 40), st.integers(0, 40))
-def test_resize_is_nearest(array: Array, height: int, width: int) -> None:
-    resized = km.Mask.from_numpy(array).resize(height, width)
+@given(arrays(), st.integers(0, 40), st.integers(0, 40), st.sampled_from(["center", "corner"]))
+def test_resize_is_nearest(array: Array, height: int, width: int, align: Any) -> None:
+    resized = km.Mask.from_numpy(array).resize(height, width, align=align)
     assert resized.size == (height, width)
+    assert resized == km.Mask.from_numpy(array).resize((height, width), align=align)
     if array.size == 0:
         assert not resized
         return
-    rows = np.arange(height) * array.shape[0] // max(height, 1)
-    columns = np.arange(width) * array.shape[1] // max(width, 1)
-    assert resized == km.Mask.from_numpy(array[np.ix_(rows, columns)])
+    shown = []
+    for to, of in zip((height, width), array.shape, strict=True):
+        places = np.arange(to)
+        shown.append(
+            (2 * places + 1) * of // (2 * max(to, 1))
+            if align == "center"
+            else places * of // max(to, 1)
+        )
+    assert resized == km.Mask.from_numpy(array[np.ix_(*shown)])
+
+
+@given(arrays(), st.integers(1, 90), st.integers(1, 90))
+def test_resize_is_that_of_pillow(array: Array, height: int, width: int) -> None:
+    """But where a centre lies on the border of two pixels: Pillow adds up floats to get there."""
+    if array.size == 0:
+        return
+    picture = Image.fromarray(array).resize((width, height), Image.Resampling.NEAREST)
+    resized = km.Mask.from_numpy(array).resize(height, width).to_numpy()
+    within = [
+        (2 * np.arange(to) + 1) * of % (2 * to) != 0
+        for to, of in zip((height, width), array.shape, strict=True)
+    ]
+    np.testing.assert_array_equal(resized[np.ix_(*within)], np.asarray(picture)[np.ix_(*within)])
+
+
+def test_a_dot_in_the_middle_stays() -> None:
+    dot = km.Mask.from_bbox((9, 9), (4, 4, 1, 1))
+    assert dot.resize(3, 3).bbox == (1, 1, 1, 1)
+    assert not dot.resize(3, 3, align="corner")
+    with pytest.raises(ValueError, match="align must be 'center' or 'corner', got 'left'"):
+        dot.resize(3, 3, align="left")  # type: ignore[call-overload]
 
 
 @given(arrays(), *[st.integers(-40, 40)] * 2, *[st.integers(0, 40)] * 2)
@@ -290,8 +353,9 @@ def _transform_the_widest() -> None:
     assert full.shift(3, 0) == km.Mask.from_bbox(full.size, (3, 0, WIDEST, 1))
     assert full.crop((7, 0, 100, 1)) == ~km.Mask.zeros((1, 100))
     lower = km.Mask.from_bbox((2, 1), (0, 1, 1, 1))
-    assert lower.resize(1, WIDEST) == km.Mask.zeros((1, WIDEST))
-    assert lower.flip(0).resize(1, WIDEST) == full
+    assert lower.resize(1, WIDEST, align="corner") == km.Mask.zeros((1, WIDEST))
+    assert lower.flip(0).resize(1, WIDEST, align="corner") == full
+    assert lower.resize(1, WIDEST) == full
 
 
 def test_claimed_columns_are_not_gone_through() -> None:

@@ -3,6 +3,7 @@
 import copy
 import operator
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_a_value() -> None:
     assert masks != list(masks)
     assert hash(masks) == hash(masks[:])
     assert pickle.loads(pickle.dumps(masks)) == masks
-    assert copy.deepcopy(masks) is masks
+    assert masks.copy() == copy.copy(masks) == copy.deepcopy(masks) == masks
     assert repr(masks) == "MaskArray(n=3, size=(4, 12))"
     assert repr(masks[:0]) == "MaskArray(n=0)"
     bare = km.MaskArray.__new__(km.MaskArray)
@@ -145,6 +146,97 @@ def test_a_value() -> None:
         km.MaskArray()
     with pytest.raises(TypeError, match=r"MaskArray\.from_rles"):
         km.MaskArray([])  # type: ignore[call-arg]
+
+
+OPERATORS = (operator.or_, operator.and_, operator.sub, operator.xor)
+
+
+@given(stacks(0), st.data())
+def test_operators_go_pairwise_or_with_one_mask(stack: Array, data: st.DataObject) -> None:
+    masks = km.MaskArray.from_numpy(stack)
+    order = data.draw(st.permutations(range(len(stack))))
+    others = masks[np.array(order, int)]
+    for operate in OPERATORS:
+        assert list(operate(masks, others)) == [
+            operate(a, b) for a, b in zip(masks, others, strict=True)
+        ]
+        if len(masks):
+            assert list(operate(masks, masks[0])) == [operate(mask, masks[0]) for mask in masks]
+            assert list(operate(masks[0], masks)) == [operate(masks[0], mask) for mask in masks]
+    assert list(~masks) == [~mask for mask in masks]
+
+
+def test_what_does_not_pair() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((2, 3)), km.Mask.zeros((2, 4))])
+    for operate in OPERATORS:
+        with pytest.raises(km.RLEError, match="as many masks on both sides, got 2 and 1"):
+            operate(masks, masks[:1])
+        with pytest.raises(
+            km.RLEError, match=r"in pair 1 they have \(2, 4\) and \(2, 3\)"
+        ) as caught:
+            operate(masks, masks[0])
+        assert caught.value.index == 1
+        with pytest.raises(TypeError, match="unsupported operand"):
+            operate(masks, 3)
+        with pytest.raises(TypeError, match=r"from_numpy\(stack\)"):
+            operate(masks, np.zeros((2, 2, 3)))
+        assert list(operate(masks, masks)) == [operate(mask, mask) for mask in masks]
+        assert operate(masks[:0], masks[0]) == masks[:0] == operate(masks[0], masks[:0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m, **threads: m.resize(7, 11, **threads),
+        lambda m, **threads: m.resize((7, 11), align="corner", **threads),
+        lambda m, **threads: m.crop((-2, 1, 9, 5), **threads),
+        lambda m, **threads: m.pad(1, 0, 2, 3, **threads),
+        lambda m, **threads: m.shift(-3, 2, **threads),
+        lambda m, **threads: m.flip(0, **threads),
+        lambda m, **threads: m.flip(1, **threads),
+    ],
+)
+@given(drawn=st.lists(arrays(), max_size=8))
+def test_what_a_mask_can_do_all_can_do(change: Any, drawn: list[Array]) -> None:
+    masks = km.MaskArray.from_rles(km.Mask.from_numpy(array) for array in drawn)
+    expected = [change(mask) for mask in masks]
+    assert list(change(masks)) == expected
+    assert list(change(masks, threads=3)) == expected
+    np.testing.assert_array_equal(
+        masks.centroid, np.array([mask.centroid for mask in masks]).reshape(-1, 2)
+    )
+
+
+def test_an_array_with_one_that_cannot_be_changed() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((2, 3)), km.Mask.zeros((65535, 65535))])
+    with pytest.raises(km.RLEError, match=r"size \(65538, 65535\) has \d+ pixels"):
+        masks.pad(3, 0, 0, 0)
+    with pytest.raises(km.RLEError, match=r"2[*][*]32 - 1"):
+        masks.pad(10**30, 0, 0, 0)
+    wide = km.MaskArray.from_rles([~km.Mask.zeros((2, 300_000_000))] * 2)
+    with pytest.raises(km.RLEError, match=r"over the limit of 268435456"):
+        wide.shift(0, 1)
+
+
+@given(st.lists(st.lists(arrays(), max_size=3), max_size=4))
+def test_concatenate(parts: list[list[Array]]) -> None:
+    arrays_ = [km.MaskArray.from_rles(map(km.Mask.from_numpy, part)) for part in parts]
+    joined = km.MaskArray.concatenate(arrays_)
+    assert list(joined) == [mask for part in arrays_ for mask in part]
+    assert km.MaskArray.concatenate([part.to_rles() for part in arrays_]) == joined
+    assert km.MaskArray.concatenate(list(joined)) == joined
+
+
+def test_the_layout_of_pycocotools_is_refused() -> None:
+    stack = np.asfortranarray(np.zeros((40, 50, 3), np.uint8))
+    stack[5, 6, 1] = 1
+    calls: tuple[Callable[..., object], ...] = (km.encode, km.MaskArray.from_numpy)
+    for call in calls:
+        for threads in (1, 2):
+            with pytest.raises(km.RLEError, match=r"np\.moveaxis\(array, -1, 0\)"):
+                call(stack, threads=threads)
+    assert km.encode(np.moveaxis(stack, -1, 0))[1] == km.encode(stack[..., 1])
+    assert len(km.encode(np.ascontiguousarray(stack))) == 40
 
 
 def test_numpy_gets_masks_and_no_pixels(tmp_path: Path) -> None:

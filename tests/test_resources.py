@@ -1,6 +1,8 @@
 """Memory, threads and imports: what a long-running process depends on."""
 
+import copy
 import gc
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -9,14 +11,17 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import klingmask as km
+from tests.strategies import Array, arrays
 
 
 def attempt(call: Callable[[], object]) -> None:
@@ -34,7 +39,7 @@ def use_everything(array: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> No
     mask = km.Mask.from_rle(rle)
     out = np.empty((2, *array.shape), np.uint8)
     masks = km.MaskArray.from_rles([rle, mask])
-    km.decode(rle, "F")
+    km.decode(rle, order="F")
     masks.to_numpy(out=out[:, ::-1, ::-1])
     km.encode(np.asfortranarray(array))
     km.encode(out)
@@ -142,19 +147,103 @@ def test_a_mask_array_keeps_at_most_twice_its_runs(length: int) -> None:
         assert kept <= 2 * n * masks[0].runs.nbytes + 200 * n + 1000
 
 
-def test_a_mask_of_a_batch_keeps_it_until_it_has_runs_of_its_own() -> None:
+@pytest.mark.parametrize(
+    "own",
+    [
+        lambda mask: mask.copy(),
+        copy.copy,
+        copy.deepcopy,
+        lambda mask: km.MaskArray.from_rles([mask])[0],
+        lambda mask: km.MaskArray.concatenate([mask])[0],
+    ],
+)
+def test_a_mask_of_a_batch_keeps_it_until_it_has_runs_of_its_own(
+    own: Callable[[km.Mask], km.Mask],
+) -> None:
     stack = np.random.default_rng(0).random((50, 100, 100)) < 0.5
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         mask = km.MaskArray.from_numpy(stack)[3]
         shared = tracemalloc.get_traced_memory()[0] - before
-        mask = km.MaskArray.from_rles([mask])[0]
-        own = tracemalloc.get_traced_memory()[0] - before
+        mask = own(mask)
+        alone = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
     assert shared > 40 * mask.runs.nbytes
-    assert own < 2 * mask.runs.nbytes
+    assert alone < 2 * mask.runs.nbytes
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda masks: masks[np.array([3, 7])],
+        lambda masks: masks[[3, 7]],
+        lambda masks: masks[np.arange(50) % 25 == 3],
+        lambda masks: masks[3:5].copy(),
+        lambda masks: copy.copy(masks[3:5]),
+        lambda masks: copy.deepcopy(masks[3:5]),
+    ],
+)
+def test_masks_that_are_picked_keep_their_own_runs(
+    pick: Callable[[km.MaskArray], km.MaskArray],
+) -> None:
+    stack = np.random.default_rng(0).random((50, 100, 100)) < 0.5
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = pick(km.MaskArray.from_numpy(stack))
+        size = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert size < 2 * sum(mask.runs.nbytes for mask in kept)
+
+
+def _pages_of_kept_masks(order: Literal["C", "F"], listed: bool) -> tuple[int, int]:
+    """How many page faults it takes to decode masks of a small box and keep the arrays."""
+    import resource
+
+    masks = [km.Mask.from_bbox((1000, 1000), (k, k, 20, 20)) for k in range(100)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    arrays: list[Any] = (
+        list(km.decode(masks[:30], order=order))
+        if listed
+        else [mask.to_numpy(order=order) for mask in masks]
+    )
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    for mask, array in zip(masks, arrays, strict=False):
+        assert array.sum() == mask.area == 400
+    return faults, len(arrays) * 1_000_000 // resource.getpagesize()
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="counts page faults as Linux does")
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_kept_pixels_take_the_pages_of_the_boxes_alone(
+    order: Literal["C", "F"], listed: bool
+) -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # a fresh heap
+        faults, pages = pool.submit(_pages_of_kept_masks, order, listed).result()
+    assert faults < pages // 3
+
+
+@given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 900), arrays()), max_size=12))
+def test_memory_that_is_used_again_is_cleared(
+    drawn: list[tuple[int, int, Array]],
+) -> None:
+    """Arrays of 64 KiB and more get the memory of those that were freed before."""
+    kept = []
+    for index, (h, w, array) in enumerate(drawn):
+        image = np.resize(array, (h, w)) if array.size else np.zeros((h, w), np.uint8)
+        mask = km.Mask.from_numpy(image)
+        for order in ("C", "F"):
+            decoded = mask.to_numpy(order=order, value=7)
+            np.testing.assert_array_equal(decoded, 7 * image)
+            decoded.fill(9)
+            if index % 3 == 0:
+                kept.append((decoded, decoded.copy()))
+    for decoded, before in kept:
+        np.testing.assert_array_equal(decoded, before)
 
 
 def test_a_big_batch_does_not_come_from_the_system_each_time() -> None:
@@ -203,8 +292,8 @@ def test_threads_change_nothing(threads: int) -> None:
     assert rles == masks.to_rles()
     orders: tuple[Literal["C"], Literal["F"]] = ("C", "F")
     for order in orders:
-        np.testing.assert_array_equal(masks.to_numpy(order, threads=threads), stack)
-        decoded = km.decode(rles, order, "bool", threads=threads)
+        np.testing.assert_array_equal(masks.to_numpy(order=order, threads=threads), stack)
+        decoded = km.decode(rles, order=order, dtype="bool", threads=threads)
         np.testing.assert_array_equal(decoded, stack.astype(bool))
     out = np.empty((97, 203, 17), np.uint8).transpose(2, 0, 1)
     assert masks.to_numpy(value=9, out=out, threads=threads) is out

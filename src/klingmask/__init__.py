@@ -5,6 +5,12 @@ API: ``{"size": [h, w], "counts": "..."}``. ``Mask`` is one of them, as a value;
 ``MaskArray`` is many; the functions do the same on plain rles.
 """
 
+from os import PathLike as _PathLike
+
+import numpy as _np
+import numpy.typing as _npt
+
+from klingmask import _rle
 from klingmask._rle import (
     Mask,
     MaskArray,
@@ -23,6 +29,21 @@ from klingmask._rle import (
     union,
 )
 from klingmask.overlay import cutout, overlay, render_layer
+
+
+def _read_png(source: bytes | str | _PathLike[str]) -> object:
+    from klingmask.png import read_png  # imports Pillow
+
+    return read_png(source)
+
+
+def _write_png(pixels: _npt.NDArray[_np.uint8]) -> bytes:
+    from klingmask.png import write_png  # imports Pillow
+
+    return write_png(pixels)
+
+
+_rle._use_png(_read_png, _write_png)
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,6 +1,6 @@
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Any, Literal, SupportsIndex, TypeAlias, TypeVar, final, overload
+from typing import Any, Literal, Never, SupportsIndex, TypeAlias, TypeVar, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +8,11 @@ import numpy.typing as npt
 from klingmask.typing import RLE, BBox, Pixels, RLELike, Size
 
 _Out = TypeVar("_Out", npt.NDArray[np.uint8], npt.NDArray[np.bool_])
+_Number = TypeVar("_Number", bound=np.number[Any])
 _Order: TypeAlias = Literal["C", "F"]
 _UInt8: TypeAlias = Literal["uint8"] | type[np.uint8] | np.dtype[np.uint8]
 _Bool: TypeAlias = Literal["bool"] | type[bool] | type[np.bool_] | np.dtype[np.bool_]
+_Align: TypeAlias = Literal["center", "corner"]
 _Many: TypeAlias = MaskArray | Iterable[RLELike]
 _Indices: TypeAlias = (
     slice | list[int] | list[bool] | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
@@ -32,11 +34,12 @@ def set_max_pixels(limit: int | None) -> None: ...
 
 @final
 class Mask:
+    __array_ufunc__: None
     def __init__(self) -> None: ...
     @staticmethod
     def from_rle(rle: RLELike, *, strict: bool = True) -> Mask: ...
     @staticmethod
-    def from_numpy(array: npt.ArrayLike) -> Mask: ...
+    def from_numpy(array: npt.ArrayLike, threshold: float | None = None) -> Mask: ...
     @staticmethod
     def from_bbox(size: Size, bbox: Iterable[SupportsIndex]) -> Mask: ...
     @staticmethod
@@ -58,46 +61,84 @@ class Mask:
     def to_rle(self) -> RLE: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", dtype: _UInt8 = "uint8", value: int = 1, out: None = None
+        self,
+        *,
+        order: _Order = "C",
+        dtype: _UInt8 = "uint8",
+        value: int = 1,
+        out: None = None,
     ) -> npt.NDArray[np.uint8]: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", *, dtype: _Bool, value: int = 1, out: None = None
+        self,
+        *,
+        order: _Order = "C",
+        dtype: _Bool,
+        value: int = 1,
+        out: None = None,
     ) -> npt.NDArray[np.bool_]: ...
     @overload
     def to_numpy(
-        self, order: _Order, dtype: _Bool, value: int = 1, out: None = None
-    ) -> npt.NDArray[np.bool_]: ...
+        self,
+        *,
+        order: _Order = "C",
+        dtype: type[_Number] | np.dtype[_Number],
+        value: int = 1,
+        out: None = None,
+    ) -> npt.NDArray[_Number]: ...
     @overload
     def to_numpy(
-        self, order: _Order = "C", dtype: npt.DTypeLike = "uint8", value: int = 1, *, out: _Out
+        self,
+        *,
+        order: _Order = "C",
+        dtype: npt.DTypeLike = "uint8",
+        value: int = 1,
+        out: _Out,
     ) -> _Out: ...
     @overload
     def to_numpy(
         self,
+        *,
         order: _Order = "C",
-        dtype: npt.DTypeLike = "uint8",
+        dtype: npt.DTypeLike,
         value: int = 1,
         out: Pixels | None = None,
-    ) -> Pixels: ...
-    __array_ufunc__: None
+    ) -> npt.NDArray[Any]: ...
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]: ...
     def to_png(self) -> bytes: ...
     def _repr_png_(self) -> bytes | None: ...
+    def copy(self) -> Mask: ...
     def iou(self, other: Mask) -> float: ...
-    def resize(self, height: SupportsIndex, width: SupportsIndex) -> Mask: ...
+    @overload
+    def resize(
+        self, height: SupportsIndex, width: SupportsIndex, *, align: _Align = "center"
+    ) -> Mask: ...
+    @overload
+    def resize(self, height: Size, width: None = None, *, align: _Align = "center") -> Mask: ...
     def crop(self, bbox: Sequence[SupportsIndex]) -> Mask: ...
     def pad(
         self, top: SupportsIndex, bottom: SupportsIndex, left: SupportsIndex, right: SupportsIndex
     ) -> Mask: ...
     def shift(self, dx: SupportsIndex, dy: SupportsIndex) -> Mask: ...
     def flip(self, axis: Literal[0, 1]) -> Mask: ...
+    @overload
     def __or__(self, other: Mask, /) -> Mask: ...
+    @overload
+    def __or__(self, other: MaskArray, /) -> MaskArray: ...
+    @overload
     def __and__(self, other: Mask, /) -> Mask: ...
+    @overload
+    def __and__(self, other: MaskArray, /) -> MaskArray: ...
+    @overload
     def __sub__(self, other: Mask, /) -> Mask: ...
+    @overload
+    def __sub__(self, other: MaskArray, /) -> MaskArray: ...
+    @overload
     def __xor__(self, other: Mask, /) -> Mask: ...
+    @overload
+    def __xor__(self, other: MaskArray, /) -> MaskArray: ...
     def __invert__(self) -> Mask: ...
     def __contains__(self, point: Iterable[SupportsIndex], /) -> bool: ...
     def __bool__(self) -> bool: ...
@@ -108,14 +149,19 @@ class Mask:
 
 @final
 class MaskArray:
+    __array_ufunc__: None
     def __init__(self) -> None: ...
     @staticmethod
     def from_rles(rles: _Many, *, strict: bool = True) -> MaskArray: ...
     @staticmethod
-    def from_numpy(array: npt.ArrayLike, *, threads: int = 1) -> MaskArray: ...
+    def from_numpy(
+        array: npt.ArrayLike, threshold: float | None = None, *, threads: int = 1
+    ) -> MaskArray: ...
+    @staticmethod
+    def concatenate(parts: Iterable[RLELike | _Many]) -> MaskArray: ...
     def __len__(self) -> int: ...
     @overload
-    def __getitem__(self, key: int | np.integer, /) -> Mask: ...
+    def __getitem__(self, key: int | np.integer[Any], /) -> Mask: ...
     @overload
     def __getitem__(self, key: _Indices, /) -> MaskArray: ...
     def __iter__(self) -> Iterator[Mask]: ...
@@ -125,24 +171,26 @@ class MaskArray:
     def area(self) -> npt.NDArray[np.int64]: ...
     @property
     def bbox(self) -> npt.NDArray[np.int64]: ...
-    def iou(self, other: _Many, *, threads: int = 1) -> npt.NDArray[np.float64]: ...
+    @property
+    def centroid(self) -> npt.NDArray[np.float64]: ...
+    def iou(self, other: RLELike | _Many, *, threads: int = 1) -> npt.NDArray[np.float64]: ...
     def union(self) -> Mask: ...
     def intersection(self) -> Mask: ...
     @overload
     def to_numpy(
         self,
+        *,
         order: _Order = "C",
         dtype: _UInt8 = "uint8",
         value: int = 1,
         out: None = None,
-        *,
         threads: int = 1,
     ) -> npt.NDArray[np.uint8]: ...
     @overload
     def to_numpy(
         self,
-        order: _Order = "C",
         *,
+        order: _Order = "C",
         dtype: _Bool,
         value: int = 1,
         out: None = None,
@@ -150,33 +198,69 @@ class MaskArray:
     ) -> npt.NDArray[np.bool_]: ...
     @overload
     def to_numpy(
-        self, order: _Order, dtype: _Bool, value: int = 1, out: None = None, *, threads: int = 1
-    ) -> npt.NDArray[np.bool_]: ...
+        self,
+        *,
+        order: _Order = "C",
+        dtype: type[_Number] | np.dtype[_Number],
+        value: int = 1,
+        out: None = None,
+        threads: int = 1,
+    ) -> npt.NDArray[_Number]: ...
     @overload
     def to_numpy(
         self,
+        *,
         order: _Order = "C",
         dtype: npt.DTypeLike = "uint8",
         value: int = 1,
-        *,
         out: _Out,
         threads: int = 1,
     ) -> _Out: ...
     @overload
     def to_numpy(
         self,
+        *,
         order: _Order = "C",
-        dtype: npt.DTypeLike = "uint8",
+        dtype: npt.DTypeLike,
         value: int = 1,
         out: Pixels | None = None,
-        *,
         threads: int = 1,
-    ) -> Pixels: ...
+    ) -> npt.NDArray[Any]: ...
     def to_rles(self) -> list[RLE]: ...
-    __array_ufunc__: None
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[np.object_]: ...
+    def copy(self) -> MaskArray: ...
+    @overload
+    def resize(
+        self,
+        height: SupportsIndex,
+        width: SupportsIndex,
+        *,
+        align: _Align = "center",
+        threads: int = 1,
+    ) -> MaskArray: ...
+    @overload
+    def resize(
+        self, height: Size, width: None = None, *, align: _Align = "center", threads: int = 1
+    ) -> MaskArray: ...
+    def crop(self, bbox: Sequence[SupportsIndex], *, threads: int = 1) -> MaskArray: ...
+    def pad(
+        self,
+        top: SupportsIndex,
+        bottom: SupportsIndex,
+        left: SupportsIndex,
+        right: SupportsIndex,
+        *,
+        threads: int = 1,
+    ) -> MaskArray: ...
+    def shift(self, dx: SupportsIndex, dy: SupportsIndex, *, threads: int = 1) -> MaskArray: ...
+    def flip(self, axis: Literal[0, 1], *, threads: int = 1) -> MaskArray: ...
+    def __or__(self, other: Mask | MaskArray, /) -> MaskArray: ...
+    def __and__(self, other: Mask | MaskArray, /) -> MaskArray: ...
+    def __sub__(self, other: Mask | MaskArray, /) -> MaskArray: ...
+    def __xor__(self, other: Mask | MaskArray, /) -> MaskArray: ...
+    def __invert__(self) -> MaskArray: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __copy__(self) -> MaskArray: ...
@@ -185,61 +269,81 @@ class MaskArray:
 @overload
 def decode(
     rle: RLELike | _Many,
+    *,
     order: _Order = "C",
     dtype: _UInt8 = "uint8",
-    out: None = None,
-    *,
     value: int = 1,
-    strict: bool = True,
+    out: None = None,
     threads: int = 1,
+    strict: bool = True,
 ) -> npt.NDArray[np.uint8]: ...
 @overload
 def decode(
     rle: RLELike | _Many,
+    *,
     order: _Order = "C",
-    *,
     dtype: _Bool,
-    out: None = None,
     value: int = 1,
-    strict: bool = True,
+    out: None = None,
     threads: int = 1,
+    strict: bool = True,
 ) -> npt.NDArray[np.bool_]: ...
 @overload
 def decode(
     rle: RLELike | _Many,
-    order: _Order,
-    dtype: _Bool,
-    out: None = None,
     *,
+    order: _Order = "C",
+    dtype: type[_Number] | np.dtype[_Number],
     value: int = 1,
-    strict: bool = True,
+    out: None = None,
     threads: int = 1,
-) -> npt.NDArray[np.bool_]: ...
+    strict: bool = True,
+) -> npt.NDArray[_Number]: ...
 @overload
 def decode(
     rle: RLELike | _Many,
+    *,
     order: _Order = "C",
     dtype: npt.DTypeLike = "uint8",
-    *,
-    out: _Out,
     value: int = 1,
-    strict: bool = True,
+    out: _Out,
     threads: int = 1,
+    strict: bool = True,
 ) -> _Out: ...
 @overload
 def decode(
     rle: RLELike | _Many,
-    order: _Order = "C",
-    dtype: npt.DTypeLike = "uint8",
-    out: Pixels | None = None,
     *,
+    order: _Order = "C",
+    dtype: npt.DTypeLike,
     value: int = 1,
-    strict: bool = True,
+    out: Pixels | None = None,
     threads: int = 1,
-) -> Pixels: ...
-
-# An RLE, or a list of them: the number of axes decides, and most arrays' types do not tell it.
-def encode(array: npt.ArrayLike, *, threads: int = 1) -> Any: ...
+    strict: bool = True,
+) -> npt.NDArray[Any]: ...
+@overload  # an array of any rank: its shape is tuple[Any, ...], which alone matches this
+def encode(
+    array: np.ndarray[tuple[Never, Never, Never, Never], Any],
+    threshold: float | None = None,
+    *,
+    threads: int = 1,
+) -> Any: ...
+@overload
+def encode(
+    array: np.ndarray[tuple[int, int], Any] | Sequence[Sequence[float]] | Mask,
+    threshold: float | None = None,
+    *,
+    threads: int = 1,
+) -> RLE: ...
+@overload
+def encode(
+    array: np.ndarray[tuple[int, int, int], Any]
+    | Sequence[np.ndarray[tuple[int, int], Any]]
+    | Sequence[Sequence[Sequence[float]]],
+    threshold: float | None = None,
+    *,
+    threads: int = 1,
+) -> list[RLE]: ...
 @overload
 def area(rle: RLELike) -> int: ...
 @overload
@@ -265,6 +369,10 @@ def iou(rles_a: _Many, rles_b: RLELike | _Many, *, threads: int = 1) -> npt.NDAr
 def _blend(
     pixels: npt.NDArray[np.uint8],
     layers: list[tuple[Mask, tuple[int, int, int, int], int, int]],
+) -> None: ...
+def _use_png(
+    read: Callable[[bytes | str | PathLike[str]], object],
+    write: Callable[[npt.NDArray[np.uint8]], bytes],
 ) -> None: ...
 def _plurality(masks: MaskArray, groups: npt.NDArray[np.uint32], n_groups: int) -> MaskArray: ...
 def _shown(value: object) -> str: ...

@@ -103,6 +103,9 @@ void check_iou_by_index(void);
 /* test_transform.c */
 void check_transforms(const sample *s);
 
+/* test_batch.c */
+void check_batch(uint32_t height, uint32_t width, size_t n);
+
 /* test_blend.c */
 void check_blend(const sample *a, const sample *b);
 void check_render(const sample *s);

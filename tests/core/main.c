@@ -59,7 +59,7 @@ static void check_tall(uint32_t height, uint32_t width)
     discard(&b);
 }
 
-/* About as many columns as km_shift_capacity counts no pieces for. */
+/* About as many columns as pieces are counted for, or not (KM_FEW_COLUMNS). */
 static void check_wide(void)
 {
     sample s = random_sample(1 + below(4), KM_FEW_COLUMNS - 5 + below(50));
@@ -76,6 +76,8 @@ static void check_random(void)
         check_two(height, width, i % 3 == 0);
         if (i % 20 == 0)
             check_many(height, width, 1 + below(9));
+        if (i % 10 == 3)
+            check_batch(height, width, below(6));
         if (i % 20 == 1) {
             check_plurality(height, width, 1 + below(9));
             check_iou_by_index();

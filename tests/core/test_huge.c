@@ -7,19 +7,30 @@ static void check_full(const km_mask *full)
 {
     uint32_t height = full->height, width = full->width, runs[8], scratch[2];
     km_box box = {0, 0, width, height};
-    CHECK(km_box_capacity(box, height) <= 8 && km_flip_capacity(full) <= 8);
+    CHECK(km_box_capacity(box, height) <= 8);
     check_runs(runs, km_box_runs(box, height, width, runs), full);
-    check_runs(runs, km_flip_rows(full, runs, scratch), full);
-    CHECK(km_resize_capacity(full, 3, 5, scratch) <= 8);
-    CHECK(km_resize(full, 3, 5, runs, scratch) == 2 && runs[0] == 0 && runs[1] == 15);
-    CHECK(km_resize_capacity(full, height, width, scratch) <= 8);
-    check_runs(runs, km_resize(full, height, width, runs, scratch), full);
+    km_transform small = {.kind = KM_RESIZE, .height = 3, .width = 5},
+                 same[] = {{.kind = KM_FLIP_ROWS},
+                           {.kind = KM_FLIP_COLUMNS},
+                           {.kind = KM_FRAME, .added = true},
+                           {.kind = KM_RESIZE, .height = height, .width = width},
+                           {.kind = KM_RESIZE, .height = height, .width = width, .centers = true}};
+    for (unsigned i = 0; i < 5; i++) {
+        CHECK(km_transform_capacity(&same[i], full, scratch) <= 8);
+        check_runs(runs, km_transform_mask(&same[i], full, runs, scratch), full);
+    }
+    CHECK(km_transform_capacity(&small, full, scratch) <= 8);
+    CHECK(km_transform_mask(&small, full, runs, scratch) == 2 && runs[0] == 0 && runs[1] == 15);
+    small = (km_transform){.kind = KM_FRAME, .height = 1, .added = true};
+    uint32_t high, wide;
+    CHECK(!km_transform_size(&small, full, &high, &wide) || width < 2);
     double x, y;
     km_centroid(full, &x, &y);
     CHECK(x == width / 2.0 && y == height / 2.0);
-    CHECK(km_shift_capacity(full, -2, 0, height, width) <= 8);
+    km_transform right = {.kind = KM_FRAME, .x = -2, .added = true};
+    CHECK(km_transform_capacity(&right, full, scratch) <= 8);
     if (width > 2) {
-        CHECK(km_shift(full, -2, 0, height, width, runs) == 2);
+        CHECK(km_transform_mask(&right, full, runs, scratch) == 2);
         CHECK(runs[0] == 2 * height && runs[1] == full->runs[1] - 2 * height);
     }
 }

@@ -65,15 +65,15 @@ void check_measures_of_texts(const km_mask *masks, size_t n)
     CHECK(km_survey(sources, n + 1).same == n);
     sources[n].height--;
     km_failure failure;
-    CHECK(km_measure(sources, n, runs, areas, NULL, &failure));
-    CHECK(km_measure(sources, n, runs, NULL, boxes, &failure));
+    CHECK(km_measure(sources, n, runs, areas, NULL, &failure, NULL));
+    CHECK(km_measure(sources, n, runs, NULL, boxes, &failure, NULL));
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
         int64_t wanted[4] = {box.x, box.y, box.width, box.height};
         CHECK(areas[i] == (int64_t)km_area(&masks[i]));
         CHECK(memcmp(&boxes[4 * i], wanted, sizeof wanted) == 0);
     }
-    CHECK(!km_measure(sources, n + 1, runs, areas, NULL, &failure) && failure.source == n);
+    CHECK(!km_measure(sources, n + 1, runs, areas, NULL, &failure, NULL) && failure.source == n);
     for (size_t i = 0; i <= n; i++)
         free((void *)sources[i].chars);
     free(sources);

@@ -7,10 +7,11 @@ static void check_decoding_columns(const sample *s, uint8_t value)
 {
     size_t n = (size_t)km_pixels(&s->mask), offset = below(64);
     uint8_t *block = room(offset + n, 1), *pixels = block ? block + offset : NULL;
-    for (unsigned target = KM_TO_CORE; target <= KM_TO_MEMORY; target++) {
+    for (unsigned way = 0; way < 2 * 3; way++) {
+        bool cleared = way & 1;
         if (n > 0)
-            memset(pixels, UNTOUCHED, n);
-        km_decode_columns(&s->mask, value, (km_target)target, pixels);
+            memset(pixels, cleared ? 0 : UNTOUCHED, n);
+        km_decode_columns(&s->mask, value, cleared, (km_target)(way / 2), pixels);
         for (size_t i = 0; i < n; i++)
             CHECK(pixels[i] == (s->pixels[i] ? value : 0));
     }

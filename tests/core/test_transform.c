@@ -1,88 +1,64 @@
 /* Masks on other grids, against moving pixel by pixel. */
 #include "harness.h"
 
-typedef enum { SHIFT, TURN, FLIP, RESIZE, KINDS } change_kind;
+enum { KINDS = KM_COMPLEMENT + 1 };
 
-/* What is to be done to a mask: `x` and `y` are for SHIFT. */
-typedef struct {
-    change_kind kind;
-    int64_t x, y;
-    uint32_t height, width; /* of the result */
-} change;
-
-static change random_change(change_kind kind, const km_mask *mask)
+static km_transform random_transform(int kind, const km_mask *mask)
 {
     uint32_t height = mask->height, width = mask->width;
-    change c = {.kind = kind, .height = height, .width = width};
-    c.x = (int64_t)below(2 * width + 3) - width;
-    c.y = (int64_t)below(2 * height + 3) - height;
-    if (kind == SHIFT || kind == RESIZE) {
-        c.height = below(2 * height + 3);
-        c.width = below(2 * width + 3);
-    }
-    return c;
+    km_transform t = {.kind = kind};
+    t.x = (int64_t)below(2 * width + 3) - width;
+    t.y = (int64_t)below(2 * height + 3) - height;
+    t.added = kind == KM_FRAME && below(2);
+    t.height = below(2 * height + 3);
+    t.width = below(2 * width + 3);
+    t.centers = below(2);
+    return t;
 }
 
-/* The pixel of the mask that is shown at a place of the result. */
-static bool pixel_shown(const sample *s, const change *c, uint32_t x, uint32_t y)
+/* The row (or column) of `from` that is shown at `at` of `to`. */
+static int64_t resized(uint64_t at, uint64_t from, uint64_t to, bool centers)
 {
-    uint32_t height = s->mask.height, width = s->mask.width;
-    switch (c->kind) {
-    case SHIFT:
-        return pixel_of(s, x + c->x, y + c->y);
-    case TURN:
-        return pixel_of(s, (int64_t)width - 1 - x, (int64_t)height - 1 - y);
-    case FLIP:
-        return pixel_of(s, x, (int64_t)height - 1 - y);
-    default:
-        return pixel_of(s, (int64_t)((uint64_t)x * width / c->width),
-                        (int64_t)((uint64_t)y * height / c->height));
-    }
+    return (int64_t)(centers ? (2 * at + 1) * from / (2 * to) : at * from / to);
 }
 
-static uint64_t capacity_of(const km_mask *mask, const change *c, uint32_t *scratch)
+/* The pixel of the mask that is shown at a place of the result of height x width. */
+static bool pixel_shown(const sample *s, const km_transform *t, uint32_t height, uint32_t width,
+                        uint32_t x, uint32_t y)
 {
-    switch (c->kind) {
-    case SHIFT:
-        return km_shift_capacity(mask, c->x, c->y, c->height, c->width);
-    case TURN:
-        return mask->n_runs + 1;
-    case FLIP:
-        return km_flip_capacity(mask);
+    int64_t last_row = (int64_t)s->mask.height - 1, last_column = (int64_t)s->mask.width - 1;
+    switch (t->kind) {
+    case KM_FRAME:
+        return pixel_of(s, x + t->x, y + t->y);
+    case KM_FLIP_ROWS:
+        return pixel_of(s, x, last_row - y);
+    case KM_FLIP_COLUMNS:
+        return pixel_of(s, last_column - x, y);
+    case KM_RESIZE:
+        return pixel_of(s, resized(x, s->mask.width, width, t->centers),
+                        resized(y, s->mask.height, height, t->centers));
     default:
-        return km_resize_capacity(mask, c->height, c->width, scratch);
-    }
-}
-
-static size_t runs_of(const km_mask *mask, const change *c, uint32_t *runs, uint32_t *scratch)
-{
-    switch (c->kind) {
-    case SHIFT:
-        return km_shift(mask, c->x, c->y, c->height, c->width, runs);
-    case TURN:
-        return km_turn(mask, runs);
-    case FLIP:
-        return km_flip_rows(mask, runs, scratch);
-    default:
-        return km_resize(mask, c->height, c->width, runs, scratch);
+        return !pixel_of(s, x, y);
     }
 }
 
 void check_transforms(const sample *s)
 {
-    for (unsigned i = 0; i < KINDS; i++) {
-        change c = random_change((change_kind)i, &s->mask);
-        size_t n = (size_t)c.height * c.width;
+    for (int kind = 0; kind < KINDS; kind++) {
+        km_transform t = random_transform(kind, &s->mask);
+        uint32_t height, width;
+        CHECK(km_transform_size(&t, &s->mask, &height, &width));
+        size_t n = (size_t)height * width;
         uint8_t *grid = room(n, 1);
-        for (uint32_t x = 0; x < c.width; x++)
-            for (uint32_t y = 0; y < c.height; y++)
-                grid[(size_t)x * c.height + y] = pixel_shown(s, &c, x, y);
+        for (uint32_t x = 0; x < width; x++)
+            for (uint32_t y = 0; y < height; y++)
+                grid[(size_t)x * height + y] = pixel_shown(s, &t, height, width, x, y);
         uint32_t *expected = room(n + 1, sizeof *expected);
-        km_mask wanted = {expected, reference_runs(grid, n, expected), c.height, c.width};
+        km_mask wanted = {expected, reference_runs(grid, n, expected), height, width};
         uint32_t *scratch = room(s->mask.n_runs, sizeof *scratch);
-        uint64_t capacity = capacity_of(&s->mask, &c, scratch);
+        uint64_t capacity = km_transform_capacity(&t, &s->mask, scratch);
         uint32_t *runs = room((size_t)capacity, sizeof *runs);
-        size_t found = runs_of(&s->mask, &c, runs, scratch);
+        size_t found = km_transform_mask(&t, &s->mask, runs, scratch);
         CHECK(found <= capacity);
         check_runs(runs, found, &wanted);
         free(scratch);

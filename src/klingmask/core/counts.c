@@ -258,7 +258,7 @@ km_batch km_survey(const km_source *sources, size_t n)
 }
 
 bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
-                 km_mask *masks, km_failure *failure)
+                 km_mask *masks, km_failure *failure, km_watch *watch)
 {
     uint32_t *next = runs;
     for (size_t i = 0; i < n; i++) {
@@ -268,17 +268,13 @@ bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs
             return false;
         }
         next += masks[i].n_runs;
+        if (km_stopped(watch, sources[i].length)) {
+            failure->fault = KM_STOPPED;
+            return false;
+        }
     }
     *n_runs = (size_t)(next - runs);
     return true;
-}
-
-void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs)
-{
-    for (size_t i = 0; i < n; i++) {
-        masks[i].runs = runs;
-        runs += masks[i].n_runs;
-    }
 }
 
 enum { FIRST_DIFFERENCE = 3 }; /* the index of the first run that is written as one */

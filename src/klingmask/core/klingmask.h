@@ -72,7 +72,8 @@ typedef enum {
     KM_LONG_CODE,     /* a code with more characters than its number needs */
     KM_NEGATIVE_RUN,
     KM_OVERSHOOT, /* the runs add up to more than the image has pixels */
-    KM_SHORT      /* the runs add up to less */
+    KM_SHORT,     /* the runs add up to less */
+    KM_STOPPED    /* nothing is wrong: the watch said to stop */
 } km_fault;
 
 /* A mask as it arrives: a counts text (chars) or plain run lengths (lengths);
@@ -120,10 +121,7 @@ bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask
  * KM_READ_SLACK), into `masks` (n). Stops at the first failure. On success `*n_runs` is the
  * number of runs written. */
 bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
-                 km_mask *masks, km_failure *failure);
-
-/* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
-void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);
+                 km_mask *masks, km_failure *failure, km_watch *watch);
 
 /* Room for `n_runs` runs as text: at most 7 characters each, and what vectors may
  * write past the last one. */
@@ -141,18 +139,15 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
  * that cores share, or memory. Only how they are written depends on it. */
 typedef enum { KM_TO_CORE, KM_TO_SHARED, KM_TO_MEMORY } km_target;
 
-/* Column-major, contiguous. */
-void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels);
+/* Column-major, contiguous. `cleared` says that all pixels are 0 before. */
+void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+                       uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row; `scratch` has km_decode_rows_scratch() words
- * of 64 bits. `cleared` says that all pixels are 0 before. */
+ * of 64 bits. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
 void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
                     uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch);
-
-/* Whether the foreground spans at most half of the columns: then a cleared
- * image saves most of the work. */
-bool km_is_narrow(const km_mask *mask);
 
 /* All 0 for an empty mask, as in the COCO data set. */
 typedef struct {
@@ -188,9 +183,6 @@ typedef enum {
 /* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
-/* The runs of all masks together. */
-size_t km_total_runs(const km_mask *masks, size_t n);
-
 /* Combines n >= 1 masks under KM_UNION or KM_INTERSECTION. `runs` has room for
  * km_total_runs(), `scratch` km_combine_all_scratch() words. */
 size_t km_combine_all_scratch(const km_mask *masks, size_t n);
@@ -224,26 +216,31 @@ size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
  * writing them: each column may cut a run. */
 enum { KM_FEW_COLUMNS = 4096 };
 
-/* What a frame of height x width shows of the mask if its top left corner is at
- * (x, y) of the mask's image, which is background all around. */
-uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
-                           uint32_t width);
-size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
-                uint32_t *runs);
+/* What becomes of a mask. */
+typedef struct {
+    enum {
+        KM_FRAME,        /* what a frame shows whose top left corner is at (x, y) of the image, which
+                            is background all around */
+        KM_FLIP_ROWS,    /* the mask upside down */
+        KM_FLIP_COLUMNS, /* the mask with left and right swapped */
+        KM_RESIZE,       /* nearest neighbour, see `centers` */
+        KM_COMPLEMENT
+    } kind;
+    int64_t x, y;          /* KM_FRAME; within 2**33 of 0 */
+    int64_t height, width; /* KM_FRAME, KM_RESIZE: of the result; `added`: what the result has more
+                              than the mask */
+    bool added;
+    bool centers; /* KM_RESIZE: pixel (x, y) shows the pixel in which its centre lies; else the one
+                     in which its corner lies, (x * w / width, y * h / height) rounded down */
+} km_transform;
 
-/* The mask turned by 180 degrees; room for mask->n_runs + 1 runs. */
-size_t km_turn(const km_mask *mask, uint32_t *runs);
-
-/* The mask upside down. */
-uint64_t km_flip_capacity(const km_mask *mask);
-size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch);
-
-/* The mask on a grid of height x width, of which pixel (x, y) shows the pixel
- * (x * mask->width / width, y * mask->height / height), rounded down. */
-uint64_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width,
-                            uint32_t *scratch);
-size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs,
-                 uint32_t *scratch);
+/* The size of the result; false if it is negative or has 2**32 pixels or more. */
+bool km_transform_size(const km_transform *transform, const km_mask *mask, uint32_t *height,
+                       uint32_t *width);
+uint64_t km_transform_capacity(const km_transform *transform, const km_mask *mask,
+                               uint32_t *scratch);
+size_t km_transform_mask(const km_transform *transform, const km_mask *mask, uint32_t *runs,
+                         uint32_t *scratch);
 
 /* ---- blend.c: masks onto pixels of 3 or 4 channels of 8 bits ---- */
 
@@ -269,9 +266,6 @@ void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uin
 
 /* ---- measure.c: numbers about masks ---- */
 
-/* How many masks at the start have the size of the first: n if all do. */
-size_t km_count_same_size(const km_mask *masks, size_t n);
-
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 
 uint64_t km_area(const km_mask *mask);
@@ -286,7 +280,7 @@ km_box km_bounds(const km_mask *mask);
  * are read strictly, one after the other, into `runs`, which has room for the largest
  * capacity and KM_READ_SLACK. Stops at the first failure, as km_read does. */
 bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
-                km_failure *failure);
+                km_failure *failure, km_watch *watch);
 
 /* ---- iou.c: how much masks have in common ---- */
 
@@ -322,5 +316,103 @@ typedef struct {
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes);
 bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
             km_watch *watch);
+
+/* ---- batch.c: loops over many masks ---- */
+
+/* How many masks at the start have the size of the first: n if all do. */
+size_t km_count_same_size(const km_mask *masks, size_t n);
+
+bool km_equal(const km_mask *a, const km_mask *b, size_t n);
+
+/* The runs of all masks together. */
+size_t km_total_runs(const km_mask *masks, size_t n);
+
+/* The most runs that one of the masks has. */
+size_t km_most_runs(const km_mask *masks, size_t n);
+
+/* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
+void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);
+
+/* Picks the masks at the indices, which are below their number. */
+void km_pick(const km_mask *masks, const int64_t *indices, size_t n, km_mask *picked);
+
+/* Copies the masks, and their runs into `runs` (km_total_runs()), one after the other. */
+void km_copy(const km_mask *masks, size_t n, km_mask *copies, uint32_t *runs);
+
+/* A row for each mask: (height, width), area, (x, y, width, height), (x, y). */
+void km_sizes(const km_mask *masks, size_t n, int64_t *sizes);
+void km_areas(const km_mask *masks, size_t n, int64_t *areas);
+void km_boxes(const km_mask *masks, size_t n, int64_t *boxes);
+void km_centroids(const km_mask *masks, size_t n, double *centroids);
+
+/* Images of one size, one byte a pixel. */
+typedef struct {
+    uint8_t *pixels;
+    size_t n;
+    ptrdiff_t step;   /* bytes from image to image */
+    ptrdiff_t stride; /* bytes from row to row */
+    bool columns;     /* column-major without gaps; else the pixels of a row lie together */
+    uint32_t height, width;
+} km_stack;
+
+/* How images are painted. The size of all images of the call, in all its threads, decides whether
+ * they are written past the caches. */
+typedef struct {
+    uint8_t value; /* of the foreground */
+    bool zeroed;   /* the pixels are 0, and may lie in pages that do not exist before they are
+                      written to */
+    uint64_t bytes;
+} km_painting;
+
+/* Paints a mask into each image. `scratch` has km_paint_scratch() words of 64 bits. Returns false if
+ * it was stopped. */
+size_t km_paint_scratch(const km_stack *stack);
+bool km_paint(const km_painting *how, const km_mask *masks, const km_stack *stack,
+              uint64_t *scratch, km_watch *watch);
+
+/* Reads each source just before it is painted, into `runs`, which has room for the largest capacity
+ * and KM_READ_SLACK. Returns false at the first source that is not well-formed, or if it was
+ * stopped. */
+bool km_paint_sources(const km_painting *how, const km_source *sources, bool strict,
+                      const km_stack *stack, uint32_t *runs, uint64_t *scratch,
+                      km_failure *failure, km_watch *watch);
+
+/* Some calls find out on the way how much memory they need. They stop when the next mask needs more
+ * room than there is, are given more, and go on where they stopped. */
+typedef enum { KM_DONE, KM_NEEDS_ROOM, KM_WAS_STOPPED, KM_TOO_LARGE } km_progress;
+
+typedef struct {
+    size_t next;   /* the mask that comes next */
+    size_t used;   /* runs written */
+    uint64_t room; /* with KM_NEEDS_ROOM: runs that the next mask may need */
+} km_position;
+
+/* Encodes the images into `runs`, which has room for `capacity`; sets the sizes and n_runs of the
+ * masks. The scratch, km_encode_scratch() words of 64 bits, is kept from call to call. */
+size_t km_encode_scratch(const km_stack *stack);
+km_progress km_encode(const km_stack *stack, uint64_t *scratch, km_position *position,
+                      uint32_t *runs, size_t capacity, km_mask *masks, km_watch *watch);
+
+/* Transforms each mask; sets the sizes and n_runs of `results`. KM_TOO_LARGE: the next mask would
+ * have 2**32 pixels or more. `scratch` has room for km_most_runs(). */
+km_progress km_transform_all(const km_transform *transform, const km_mask *masks, size_t n,
+                             uint32_t *scratch, km_position *position, uint32_t *runs,
+                             size_t capacity, km_mask *results, km_watch *watch);
+
+/* Mask i of `a` and mask i of `b`; if a side has one mask, that one and each of the other side. */
+typedef struct {
+    const km_mask *a, *b;
+    size_t n_a, n_b; /* equal, or one of them is 1 */
+} km_pairs;
+
+size_t km_count_pairs(const km_pairs *pairs);
+
+/* How many pairs at the start are of one size each: all if no pair differs. */
+size_t km_count_same_size_pairs(const km_pairs *pairs);
+
+/* Combines each pair. `runs` has room for km_runs_of_pairs(). Returns false if it was stopped. */
+size_t km_runs_of_pairs(const km_pairs *pairs);
+bool km_combine_pairs(km_operation operation, const km_pairs *pairs, uint32_t *runs,
+                      km_mask *results, size_t *n_runs, km_watch *watch);
 
 #endif

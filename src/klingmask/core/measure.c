@@ -6,14 +6,6 @@
 
 #include <string.h>
 
-size_t km_count_same_size(const km_mask *masks, size_t n)
-{
-    size_t i = 0;
-    while (i < n && masks[i].height == masks->height && masks[i].width == masks->width)
-        i++;
-    return i;
-}
-
 uint64_t km_area(const km_mask *mask)
 {
     uint64_t area = 0;
@@ -84,7 +76,7 @@ bool km_contains(const km_mask *mask, uint32_t x, uint32_t y)
 }
 
 bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
-                km_failure *failure)
+                km_failure *failure, km_watch *watch)
 {
     for (size_t i = 0; i < n; i++) {
         km_mask mask;
@@ -99,6 +91,10 @@ bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *are
             km_box box = km_bounds(&mask);
             int64_t numbers[4] = {box.x, box.y, box.width, box.height};
             memcpy(&boxes[4 * i], numbers, sizeof numbers);
+        }
+        if (km_stopped(watch, sources[i].length)) {
+            failure->fault = KM_STOPPED;
+            return false;
         }
     }
     return true;

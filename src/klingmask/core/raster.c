@@ -17,7 +17,8 @@
 
 /* ---- runs -> pixels ---- */
 
-void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uint8_t *pixels)
+void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+                       uint8_t *pixels)
 {
     bool in_l2 = target == KM_TO_CORE;
     size_t n = mask->n_runs, before = mask->runs[0], after = 0;
@@ -26,9 +27,11 @@ void km_decode_columns(const km_mask *mask, uint8_t value, km_target target, uin
     if (n > 2 && n % 2)
         after = mask->runs[--n];
     /* Most of the background is before the first run of foreground and after the last. */
-    km_simd.clear(pixels, before, in_l2);
+    if (!cleared)
+        km_simd.clear(pixels, before, in_l2);
     km_simd.fill_runs(mask->runs + 1, n - 1, value, pixels + before);
-    km_simd.clear(pixels + km_pixels(mask) - after, after, in_l2);
+    if (!cleared)
+        km_simd.clear(pixels + km_pixels(mask) - after, after, in_l2);
 }
 
 /* A part of the image, as row-major words of changes. Each row has `words` words, of which the
@@ -84,7 +87,9 @@ static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t w
         km_simd.clear(pixels + (ptrdiff_t)y * stride, width, in_l2);
 }
 
-bool km_is_narrow(const km_mask *mask)
+/* Whether the foreground spans at most half of the columns: then clearing all and painting only
+ * those is less work. */
+static bool is_narrow(const km_mask *mask)
 {
     uint32_t left = 0, right = 0;
     if (mask->n_runs >= 2)
@@ -102,7 +107,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target 
     bool in_step = stride % KM_CACHE_LINE == 0; /* all rows start alike within cache lines */
     bool in_l2 = target == KM_TO_CORE;
     bool past_caches = target == KM_TO_MEMORY && in_step && !cleared;
-    bool narrow = cleared || (!past_caches && km_is_narrow(mask));
+    bool narrow = cleared || (!past_caches && is_narrow(mask));
     if (narrow && !cleared)
         clear(pixels, stride, height, width, in_l2);
     if (narrow && box.width == 0)

@@ -31,14 +31,6 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
     return writer.n;
 }
 
-size_t km_total_runs(const km_mask *masks, size_t n)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += masks[i].n_runs;
-    return total;
-}
-
 /* Neighbours are combined pair by pair, then the results, as a merge sort
  * does: a run takes part in log n merges, not in n. `folds` has room for n
  * masks, `other` for all runs. */

@@ -4,6 +4,8 @@
 #include "klingmask.h"
 #include "runs.h"
 
+#include <string.h>
+
 /* Where pieces of foreground are appended, in column-major order, with background between them. If
  * there are no runs to write to, the pieces are only counted. */
 typedef struct {
@@ -97,8 +99,8 @@ static void shift(const km_mask *mask, int64_t x, int64_t y, uint32_t width, km_
     }
 }
 
-uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
-                           uint32_t width)
+static uint64_t frame_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
+                               uint32_t width)
 {
     if (mask->width < KM_FEW_COLUMNS)
         return room_for(mask->n_runs / 2 + (uint64_t)mask->width);
@@ -107,31 +109,34 @@ uint64_t km_shift_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t h
     return room_for(output.n_pieces);
 }
 
-size_t km_shift(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
-                uint32_t *runs)
+static size_t frame(const km_mask *mask, int64_t x, int64_t y, uint32_t height, uint32_t width,
+                    uint32_t *runs)
 {
     km_output output = output_start(runs, height);
     shift(mask, x, y, width, &output);
     return output_end(&output, width);
 }
 
-size_t km_turn(const km_mask *mask, uint32_t *runs)
+/* Turns a mask by 180 degrees, in its place; there is room for one run more. */
+static size_t turn(uint32_t *runs, size_t n)
 {
-    km_writer writer = km_writer_start(runs);
-    for (size_t i = mask->n_runs; i > 0; i--)
-        km_write(&writer, (i - 1) & 1, mask->runs[i - 1]);
-    return writer.n;
-}
-
-uint64_t km_flip_capacity(const km_mask *mask)
-{
-    return km_shift_capacity(mask, 0, 0, mask->height, mask->width);
+    for (size_t i = 0, j = n - 1; i < j; i++, j--) {
+        uint32_t swap = runs[i];
+        runs[i] = runs[j];
+        runs[j] = swap;
+    }
+    if (n % 2 == 0) { /* the last run was foreground: no background comes first */
+        memmove(runs + 1, runs, n * sizeof *runs);
+        runs[0] = 0;
+        n++;
+    }
+    return n > 1 && runs[n - 1] == 0 ? n - 1 : n;
 }
 
 /* The pieces of a column come from top to bottom and are appended from bottom to top. Until a
  * column is complete, its pieces (first row, end) are on a stack that grows down from the end of
  * the scratch. */
-size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
+static size_t flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
 {
     uint32_t height = mask->height, column = 0, *top = scratch + mask->n_runs, *stack = top;
     km_output output = output_start(runs, height);
@@ -155,28 +160,30 @@ size_t km_flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
     }
 }
 
-/* If `from` rows (or columns) are resized to `to`, the first of these that shows row `at` or a
- * later one. */
-static uint64_t first_showing(uint64_t at, uint32_t from, uint32_t to)
+/* If `from` rows (or columns) are resized to `to`, the first of these that shows row `at` or a later
+ * one. Row y of the result shows the row in which its top edge lies, y * from / to rounded down, or
+ * its centre, (2 * y + 1) * from / (2 * to) rounded down; solved for y without overflow. */
+static uint64_t first_showing(uint64_t at, uint32_t from, uint32_t to, bool centers)
 {
-    return (at * to + from - 1) / from;
+    return (at * to + (centers ? (from - 1) / 2 : from - 1)) / from;
 }
 
 /* The pieces of a column are gathered in the scratch, without those that no row shows. */
-static void resize(const km_mask *mask, uint32_t width, km_output *output, uint32_t *scratch)
+static void resize(const km_mask *mask, uint32_t width, bool centers, km_output *output,
+                   uint32_t *scratch)
 {
     km_walk walk = km_walk_start(mask);
     km_piece piece;
     bool more = km_walk_on(&walk, &piece);
     while (more) {
         uint32_t column = piece.column;
-        uint64_t x = first_showing(column, mask->width, width), end;
+        uint64_t x = first_showing(column, mask->width, width, centers), end;
         size_t n = 0;
         do {
             uint64_t right = (uint64_t)column + km_walk_whole_columns(&walk, &piece);
-            uint64_t top = first_showing(piece.first, mask->height, output->height);
-            uint64_t bottom = first_showing(piece.end, mask->height, output->height);
-            end = first_showing(right, mask->width, width);
+            uint64_t top = first_showing(piece.first, mask->height, output->height, centers);
+            uint64_t bottom = first_showing(piece.end, mask->height, output->height, centers);
+            end = first_showing(right, mask->width, width, centers);
             scratch[2 * n] = (uint32_t)top;
             scratch[2 * n + 1] = (uint32_t)bottom;
             n += top < bottom;
@@ -191,17 +198,61 @@ static void resize(const km_mask *mask, uint32_t width, km_output *output, uint3
     }
 }
 
-uint64_t km_resize_capacity(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *scratch)
+bool km_transform_size(const km_transform *transform, const km_mask *mask, uint32_t *height,
+                       uint32_t *width)
 {
-    km_output output = output_start(NULL, height);
-    resize(mask, width, &output, scratch);
-    return room_for(output.n_pieces);
+    bool own = transform->kind != KM_FRAME && transform->kind != KM_RESIZE;
+    bool added = own || transform->added;
+    int64_t high = (own ? 0 : transform->height) + (added ? (int64_t)mask->height : 0);
+    int64_t wide = (own ? 0 : transform->width) + (added ? (int64_t)mask->width : 0);
+    if (high < 0 || wide < 0 || high > UINT32_MAX || wide > UINT32_MAX ||
+        (uint64_t)high * (uint64_t)wide > KM_MAX_PIXELS)
+        return false;
+    *height = (uint32_t)high;
+    *width = (uint32_t)wide;
+    return true;
 }
 
-size_t km_resize(const km_mask *mask, uint32_t height, uint32_t width, uint32_t *runs,
-                 uint32_t *scratch)
+uint64_t km_transform_capacity(const km_transform *transform, const km_mask *mask,
+                               uint32_t *scratch)
 {
+    uint32_t height = mask->height, width = mask->width;
+    km_transform_size(transform, mask, &height, &width);
+    km_output output = output_start(NULL, height);
+    switch (transform->kind) {
+    case KM_FRAME:
+        return frame_capacity(mask, transform->x, transform->y, height, width);
+    case KM_FLIP_ROWS:
+        return frame_capacity(mask, 0, 0, height, width);
+    case KM_FLIP_COLUMNS:
+        return frame_capacity(mask, 0, 0, height, width) + 1;
+    case KM_RESIZE:
+        resize(mask, width, transform->centers, &output, scratch);
+        return room_for(output.n_pieces);
+    case KM_COMPLEMENT:
+        break;
+    }
+    return (uint64_t)mask->n_runs + 1;
+}
+
+size_t km_transform_mask(const km_transform *transform, const km_mask *mask, uint32_t *runs,
+                         uint32_t *scratch)
+{
+    uint32_t height = mask->height, width = mask->width;
+    km_transform_size(transform, mask, &height, &width);
     km_output output = output_start(runs, height);
-    resize(mask, width, &output, scratch);
-    return output_end(&output, width);
+    switch (transform->kind) {
+    case KM_FRAME:
+        return frame(mask, transform->x, transform->y, height, width, runs);
+    case KM_FLIP_ROWS:
+        return flip_rows(mask, runs, scratch);
+    case KM_FLIP_COLUMNS:
+        return turn(runs, flip_rows(mask, runs, scratch));
+    case KM_RESIZE:
+        resize(mask, width, transform->centers, &output, scratch);
+        return output_end(&output, width);
+    case KM_COMPLEMENT:
+        break;
+    }
+    return km_complement(mask, runs);
 }
