@@ -27,7 +27,7 @@ def decode(rle, *, order="C", dtype="uint8", value=1, out=None, threads=1, stric
 
     Examples
     --------
-    >>> klingmask.decode({"size": [2, 3], "counts": "22"})
+    >>> klingmask.decode({"size": [2, 3], "counts": "222"})
     array([[0, 1, 0],
            [0, 1, 0]], dtype=uint8)
     """
@@ -147,7 +147,9 @@ def intersection(rles):
 
     Examples
     --------
-    >>> klingmask.intersection([{"size": [1, 3], "counts": "12"}, {"size": [1, 3], "counts": "021"}])
+    >>> klingmask.intersection(
+    ...     [{"size": [1, 3], "counts": "12"}, {"size": [1, 3], "counts": "021"}]
+    ... )
     {'size': [1, 3], 'counts': '111'}
     """
     return _as_array(rles).intersection().to_rle()
@@ -172,7 +174,7 @@ def symmetric_difference(a, b):
     >>> klingmask.symmetric_difference(
     ...     {"size": [1, 3], "counts": "021"}, {"size": [1, 3], "counts": "12"}
     ... )
-    {'size': [1, 3], 'counts': '0111'}
+    {'size': [1, 3], 'counts': '0110'}
     """
     return (Mask.from_rle(a) ^ Mask.from_rle(b)).to_rle()
 

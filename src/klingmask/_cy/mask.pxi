@@ -527,8 +527,8 @@ cdef class Mask:
 
         Examples
         --------
-        >>> klingmask.Mask.zeros((4, 6)).to_png()[:4]
-        b'\\x89PNG'
+        >>> klingmask.Mask.zeros((4, 6)).to_png()[1:4]
+        b'PNG'
         """
         return _write_png(self.to_numpy(value=255))
 

@@ -675,7 +675,7 @@ cdef class MaskArray:
         return _operate_all(KM_DIFFERENCE, self, other)
 
     def __xor__(self, other):
-        """Return the pixels in exactly one of both, pairwise or with one Mask: ``masks ^ other``."""
+        """Return the pixels in one of both, pairwise or with one Mask: ``masks ^ other``."""
         return _operate_all(KM_SYMMETRIC_DIFFERENCE, self, other)
 
     def __invert__(self):
