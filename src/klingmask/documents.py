@@ -21,7 +21,7 @@ __all__ = ["format_of", "parse"]
 MAX_RATIO = 100
 MIN_LIMIT = 64 << 20
 
-# What files of other formats begin with: regular expressions.
+# What files of other formats begin with, and no JSON file does: regular expressions.
 _FORMATS = tuple(
     (re.compile(start, re.DOTALL), name)
     for start, name in (
@@ -32,13 +32,13 @@ _FORMATS = tuple(
         (rb"BM.{4}\0", "a BMP picture"),
         (rb"II\*\0|MM\0\*", "a TIFF picture"),
         (rb"RIFF.{4}WEBP", "a WebP picture"),
-        (rb".{4}ftyp(avif|hei[cx])", "an AVIF or HEIC picture"),
-        (rb".{4}(ftyp|moov|mdat|wide|free)", "a video (MP4 or MOV)"),
+        (rb"\0.{3}ftyp(avif|hei[cx])", "an AVIF or HEIC picture"),
+        (rb"\0.{3}(ftyp|moov|mdat|wide|free)", "a video (MP4 or MOV)"),
         (rb"RIFF.{4}AVI ", "a video (AVI)"),
         (rb"\x1aE\xdf\xa3", "a video (Matroska or WebM)"),
         (rb"G.{187}G", "a video (MPEG-TS)"),
         (rb"PK\x03\x04", "a zip archive"),
-        (rb".{257}ustar", "a tar archive"),
+        (rb"[^\s\[{\"].{256}ustar", "a tar archive"),
         (rb"BZh[1-9]", "a bzip2 file"),
         (rb"\xfd7zXZ", "an xz file"),
         (rb"\x28\xb5\x2f\xfd", "a Zstandard file"),
