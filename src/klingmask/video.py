@@ -5,7 +5,6 @@ video, whose file says that it is to be turned, is turned.
 """
 
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any, Literal, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from klingmask.atomic import atomic_file
 from klingmask.datasets import LabelledMasks, find_masks
 from klingmask.overlay import KLING_ALPHA, Colors, Masks, overlay
 
@@ -192,15 +192,11 @@ def map_video(
     target = Path(destination)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
-    part = target.with_name(f"{target.stem}.part-{os.getpid()}{target.suffix}")
-    try:
+    with atomic_file(target) as part:
         with _opened(source) as (container, stream), _part(part) as output:
             done = _transcode(container, stream, output, change, progress)
         if not done:
             raise ValueError(f"{fspath(source)} has no frames")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _frames_in(source: str | PathLike[str]) -> int:
