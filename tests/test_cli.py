@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import resource
 import shlex
 import signal
 import socket
@@ -20,10 +22,10 @@ import pytest
 from PIL import Image
 
 import klingmask as km
+from klingmask import cli, video
 from klingmask import emulator as emulation
-from klingmask import video
 from klingmask.datasets import read_masks
-from klingmask.kling import KlingClient, KlingError
+from klingmask.kling import KlingClient, KlingError, errors
 from tests.clips import greys, make_clip
 from tests.kling.server import Fault, Service, png, running
 
@@ -46,14 +48,18 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, *words: str, stdin: bytes = b"", fails: bool = False) -> str:
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / "klingmask"), *words],
+    command = str(Path(sys.executable).parent / "klingmask")
+
+    def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [self.command, *words],
             cwd=self.folder,
-            input=stdin,
-            capture_output=True,
             check=False,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
+
+    def __call__(self, *words: str, stdin: bytes = b"", fails: bool = False) -> str:
+        done = self.run(*words, input=stdin)
         assert (done.returncode != 0) == fails, done.stderr.decode()
         assert b"Traceback" not in done.stderr
         assert b"\r" not in done.stderr, "a progress bar, and nobody is there to see it"
@@ -91,6 +97,323 @@ def test_what_a_file_says_is_shown_and_not_obeyed(shell: Shell) -> None:
     assert r"[/x]\x1b[2J[red]7" in told
     assert "[b].json" in told
     assert "\x1b" not in told
+
+
+EVIL = "a\x1b[2J\x07\x7f\x9b\u202e\u2066\ud800b"
+SAFE = r"a\x1b[2J\x07\x7f\x9b\u202e\u2066\ud800b"
+
+
+def test_no_text_of_a_file_is_a_command_to_the_terminal(shell: Shell) -> None:
+    rle = A.to_rle()
+    name = "n\x1b[2J\x9b\u202e.json"
+    labelled = {"frame_index": 1, "rle_mask_list": [{"object_id": EVIL, "rle_mask": rle}]}
+    for document, words in [
+        ({EVIL: 1}, ["info"]),
+        ([{EVIL: 1}], ["info"]),
+        (EVIL, ["info"]),
+        ({"code": EVIL, "data": 1}, ["info"]),
+        ({"code": 1, "message": EVIL, "data": 1}, ["info"]),
+        ({"code": 0, "data": {"status": EVIL}}, ["info"]),
+        ({**rle, "counts": EVIL}, ["info"]),
+        ({**rle, "size": EVIL}, ["info"]),
+        ({**rle, "size": [EVIL, 1]}, ["info"]),
+        ({"annotations": [{"segmentation": EVIL}]}, ["info"]),
+        ([{"image_id": EVIL, "segmentation": rle}, {"segmentation": rle}], ["overlay", "i.png"]),
+        ({"frame_index": EVIL, "rle_mask_list": [{"rle_mask": rle}]}, ["overlay", "i.png"]),
+        (labelled, ["info", "--where", "object=7"]),
+        (labelled, ["info", "--where", "\x1b[2J=7"]),
+        (labelled, ["info", "--where", "\x1b[2J"]),
+        (labelled, ["info", "--\x1b[2J"]),
+        (labelled, ["overlay", "none\x1b[2J"]),
+    ]:
+        (shell.folder / name).write_text(json.dumps(document))
+        Image.new("RGB", (30, 20)).save(shell.folder / "i.png")
+        command, *rest = words
+        output = ["-o", "out.png"] if command == "overlay" else []
+        told = shell(command, name, *rest, *output, fails=True)
+        assert told.replace("\n", "").isprintable(), (document, told)
+        assert r"\x1b[2J" in told
+    for words in (["info", name], ["info", "--json", name], ["decode", name, "-o", "\x9bx.png"]):
+        (shell.folder / name).write_text(json.dumps(labelled))
+        told = shell(*words)
+        assert told.replace("\n", "").isprintable(), told
+    assert SAFE in shell("info", name)
+    assert json.loads(shell("info", "--json", name))["masks"][0]["object"] == EVIL
+    assert r"No such command '\x1b[2J'" in shell("\x1b[2J", fails=True)
+
+
+def test_a_terminal_without_the_characters(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    entry = {"object_id": "né", "rle_mask": A.to_rle()}
+    shell.put("é.json", {"frame_index": 1, "rle_mask_list": [entry]})
+    assert r"n\xe9" in shell("info", "é.json")
+    shell("decode", "é.json", "-o", "é.png")
+    assert (shell.folder / "é.png").exists()
+
+
+def test_where_takes_any_of_several_values(shell: Shell) -> None:
+    shell.put("reply.json", REPLY)
+
+    def chosen(*conditions: str, fails: bool = False) -> Any:
+        where = [word for each in conditions for word in ("--where", each)]
+        told = shell("info", "--json", "reply.json", *where, fails=fails)
+        return told if fails else [mask["object"] for mask in json.loads(told)["masks"]]
+
+    assert chosen("object=0", "object=4") == [0, 4]
+    assert chosen("object=4", "frame=3", "object=4") == [4]
+    assert "no mask has object=9; object is one of 0, 4" in chosen(
+        "object=0", "object=9", fails=True
+    )
+
+
+def test_a_table_of_many_masks_is_short(shell: Shell) -> None:
+    shell.put("many.json", [{"image_id": i, "segmentation": A.to_rle()} for i in range(2345)])
+    told = shell("info", "many.json")
+    assert "2345 masks" in told
+    assert "the first 100; --where chooses others, --json tells all" in " ".join(told.split())
+    assert len(told.splitlines()) < 120
+    masks = json.loads(shell("info", "--json", "many.json"))["masks"]
+    assert [mask["image"] for mask in masks] == list(range(2345))
+    few = shell("info", "many.json", "--where", "image=2000")
+    assert "│ 2000" in few
+    assert "the first" not in few
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "info", "decode", "encode", "overlay", "video", "sheet", "edit", "task", "serve"],
+)
+def test_h_is_help(shell: Shell, command: str) -> None:
+    words = [command] if command else []
+    assert shell(*words, "-h") == shell(*words, "--help")
+
+
+def test_the_masks_come_first(shell: Shell) -> None:
+    masks = shell.put("my masks.json", REPLY)
+    Image.new("RGB", (30, 20)).save(shell.folder / "image.png")
+    Image.new("RGB", (30, 20)).save(shell.folder / "image.jpg")
+    make_clip(shell.folder / "clip.mp4", greys([0, 90], (20, 30)))
+    for command, name, what in [
+        ("overlay", "image.png", "a PNG picture"),
+        ("overlay", "image.jpg", "a JPEG picture"),
+        ("overlay", "clip.mp4", "a video (MP4 or MOV)"),
+        ("video", "clip.mp4", "a video (MP4 or MOV)"),
+        ("sheet", "clip.mp4", "a video (MP4 or MOV)"),
+    ]:
+        told = shell(command, name, masks, "-o", "out.png", fails=True)
+        assert f"{name}: not a JSON file, but {what}; the masks come first: " in told
+        assert f"klingmask {command} 'my masks.json' {name} -o ..." in told
+    told = shell("info", "image.png", fails=True)
+    assert "but a PNG picture; `klingmask encode` makes masks of PNG files" in told
+    assert "`klingmask decode` makes pictures of JSON" in shell("encode", masks, fails=True)
+    assert not (shell.folder / "out.png").exists()
+
+
+def test_a_picture_on_standard_output(shell: Shell) -> None:
+    shell.put("masks.json", A.to_rle())
+    shell.put("two.json", REPLY)
+    Image.new("RGB", (30, 20)).save(shell.folder / "image.png")
+    make_clip(shell.folder / "clip.mp4", greys([0, 90], (20, 30)))
+    for words in (
+        ["decode", "masks.json"],
+        ["overlay", "masks.json", "image.png"],
+        ["sheet", "masks.json", "clip.mp4", "--width", "60"],
+    ):
+        done = shell.run(*words, "-o", "-")
+        assert (done.returncode, done.stderr) == (0, b"")
+        shell(*words, "-o", "file.png")
+        assert done.stdout == (shell.folder / "file.png").read_bytes()
+        for name in ("/dev/stdout", "/dev/fd/1"):
+            assert shell.run(*words, "-o", name).stdout == done.stdout
+        here, there = pty.openpty()
+        refused = shell.run(*words, "-o", "-", stdout=there)
+        assert b"standard output is a terminal" in refused.stderr
+        os.close(here)
+        os.close(there)
+    assert "2 masks do not fit one PNG" in shell("decode", "two.json", "-o", "-", fails=True)
+    assert json.loads(shell("encode", "file.png", "-o", "-"))
+    reason = "only a PNG can go to standard output"
+    assert reason in shell("video", "masks.json", "clip.mp4", "-o", "-", fails=True)
+    assert reason in shell("task", "1", "-o", "-", fails=True)
+    words = ["edit", "v", "--at", "1,1", "--remove", "x", "-o", "o.mp4", "--mask", "-"]
+    assert reason in shell(*words, fails=True)
+    assert not (shell.folder / "-").exists()
+
+
+@pytest.fixture
+def large(shell: Shell) -> list[list[str]]:
+    """Commands whose results have more than the few bytes that there is room for."""
+    noise = np.random.default_rng(0).random((200, 300)) < 0.5
+    shell.put("masks.json", km.Mask.from_numpy(noise).to_rle())
+    Image.fromarray(noise).save(shell.folder / "mask.png")
+    Image.fromarray(noise.astype(np.uint8)).save(shell.folder / "image.png")
+    make_clip(shell.folder / "clip.mp4", greys([0, 90, 180], (200, 300)))
+    return [
+        ["decode", "masks.json", "-o", "out.npy"],
+        ["decode", "masks.json", "-o", "out.png"],
+        ["decode", "masks.json", "-o", "folder"],
+        ["encode", "mask.png", "-o", "out.json"],
+        ["overlay", "masks.json", "image.png", "-o", "out.png"],
+        ["sheet", "masks.json", "clip.mp4", "-o", "sheet.png"],
+        ["video", "masks.json", "clip.mp4", "-o", "out.mp4"],
+    ]
+
+
+def no_room() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_without_room_nothing_is_half_written(
+    shell: Shell, large: list[list[str]], old: bool
+) -> None:
+    for words in large if old else ():
+        output = shell.folder / words[-1]
+        if words[-1] == "folder":
+            output.mkdir()
+            output /= "00000.png"
+        output.write_bytes(b"old")
+    before = {path: path.is_dir() or path.read_bytes() for path in shell.folder.rglob("*")}
+    for words in large:
+        done = shell.run(*words, preexec_fn=no_room)
+        told = done.stderr.decode()
+        assert done.returncode == 1, words
+        assert f"Error: {words[-1]}" in told
+        assert "File too large" in told
+        assert ".part" not in told
+        after = {path: path.is_dir() or path.read_bytes() for path in shell.folder.rglob("*")}
+        assert after == before, words
+    for words in large:
+        shell(*words)
+
+
+def test_results_of_an_edit_without_room(
+    shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLING_API_KEY", service.api_key)
+    monkeypatch.setenv("KLING_BASE_URL", service.base_url)
+    service.files["/result.mp4"] = bytes(5000)
+    words = ["edit", "v", "--at", "20,10", "--remove", "x", "--yes", "-o", "o.mp4"]
+    (shell.folder / "o.mp4").write_bytes(b"old")
+    done = shell.run(*words, preexec_fn=no_room)
+    assert b"o.mp4: File too large" in done.stderr
+    assert [path.name for path in shell.folder.iterdir()] == ["o.mp4"]
+    assert (shell.folder / "o.mp4").read_bytes() == b"old"
+
+
+def test_results_go_where_links_lead_and_to_devices(shell: Shell, large: list[list[str]]) -> None:
+    for words in large[:2] + large[3:]:
+        link, target = shell.folder / words[-1], shell.folder / f"there{words[-1]}"
+        target.write_bytes(b"old")
+        target.chmod(0o640)
+        link.symlink_to(target.name)
+        shell(*words)
+        assert link.is_symlink()
+        assert target.stat().st_size > 2048
+        assert target.stat().st_mode & 0o777 == 0o640
+        link.unlink()
+    for words in large[1:6]:
+        before = Path("/dev/null").stat().st_rdev
+        shell(*words[:-1], "/dev/null")
+        assert Path("/dev/null").stat().st_rdev == before
+        assert "/dev/full: No space left on device" in shell(*words[:-1], "/dev/full", fails=True)
+
+
+def test_a_full_standard_output(shell: Shell) -> None:
+    shell.put("masks.json", A.to_rle())
+    with Path("/dev/full").open("wb") as full:
+        for words in (["info"], ["info", "--json"], ["decode", "-o", "-"]):
+            done = shell.run(words[0], "masks.json", *words[1:], stdout=full)
+            assert done.returncode == 1
+            assert done.stderr == b"Error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_video_that_is_interrupted(shell: Shell, how: signal.Signals) -> None:
+    masks = shell.put("masks.json", km.Mask.zeros((480, 640)).to_rle())
+    noise = np.random.default_rng(0).integers(0, 256, (8, 480, 640, 3), np.uint8)
+    make_clip(shell.folder / "clip.mp4", [noise[i % 8] for i in range(150)])
+    (shell.folder / "out.mp4").write_bytes(b"old")
+    before = sorted(shell.folder.iterdir())
+    with subprocess.Popen(
+        [shell.command, "video", masks, "clip.mp4", "-o", "out.mp4"],
+        cwd=shell.folder,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        while not any(path.stat().st_size for path in shell.folder.glob(".part-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(how)
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait(30) == (1 if how == signal.SIGINT else 128 + how)
+    assert sorted(shell.folder.iterdir()) == before
+    assert (shell.folder / "out.mp4").read_bytes() == b"old"
+
+
+def test_a_signal_that_is_not_to_be_minded(shell: Shell) -> None:
+    """As nohup has it."""
+    command = shlex.join([shell.command, "serve", str(shell.folder), "--port", "0"])
+    with subprocess.Popen(
+        ["bash", "-c", f"trap '' HUP; exec {command}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "Ctrl-C" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+PYTHON = re.compile(r"\w\(|klingmask\.\w|\b(None|True|False|strict|dict|client's)\b")
+"""What nobody can type on the command line."""
+
+
+def test_errors_speak_of_options(shell: Shell) -> None:
+    size = 2**15
+    shell.put("huge.json", {"size": [size, size], "counts": [size**2]})
+    shell.put("short.json", {"size": [2, 3], "counts": "1"})
+    shell.put("inside.json", [{"image_id": 1, "segmentation": {"rle_mask": A.to_rle()}}])
+    shell.put("polygon.json", [{"image_id": 1, "segmentation": [[1, 2, 3, 4, 5, 6]]}])
+    shell.put("images.json", [{"image_id": i, "segmentation": A.to_rle()} for i in (7, 8)])
+    masks = shell.put("masks.json", A.to_rle())
+    Image.new("RGB", (5, 5)).save(shell.folder / "small.png")
+    Image.new("1", (300, 300)).save(shell.folder / "large.png")
+    make_clip(shell.folder / "clip.mp4", greys([0, 90], (10, 30)))
+    out = ["-o", "out.png"]
+    for words, reason in [
+        (["decode", "huge.json", *out], "klingmask --max-pixels N"),
+        (["--max-pixels", "9", "encode", "large.png"], "klingmask --max-pixels N"),
+        (["--max-pixels", "-1", "info", masks], "--max-pixels"),
+        (["info", "short.json"], "the counts end with 1 of the 2 x 3"),
+        (["info", "inside.json"], "'counts'"),
+        (["info", "polygon.json"], "a polygon"),
+        (["overlay", "images.json", "small.png", *out], "choose one, as --where image=7"),
+        (["video", "images.json", "clip.mp4", "-o", "out.mp4"], "as --where image=7"),
+        (["overlay", masks, "small.png", *out], "the size (20, 30), the image (5, 5)"),
+        (["sheet", masks, "clip.mp4", *out], "the size (20, 30), the image (10, 30)"),
+        (["overlay", masks, "small.png", *out, "--opacity", "2"], "--opacity"),
+        (["overlay", masks, "small.png", *out, "--outline", "-1"], "--outline"),
+        (["overlay", masks, "clip.mp4", *out, "--frame", "-1"], "--frame"),
+        (["video", masks, "clip.mp4", *out, "--step", "0"], "--step"),
+        (["sheet", masks, "clip.mp4", *out, "--columns", "0"], "--columns"),
+        (["sheet", masks, "clip.mp4", *out, "--rows", "0"], "--rows"),
+        (["sheet", masks, "clip.mp4", *out, "--width", "0"], "--width"),
+    ]:
+        told = shell(*words, fails=True)
+        assert reason in told, told
+        assert not PYTHON.search(told), told
+
+
+def test_advice_about_the_service_is_for_this_command_line() -> None:
+    names = [getattr(errors, name) for name in errors.__all__]
+    kinds = [kind for kind in names if isinstance(kind, type) and issubclass(kind, KlingError)]
+    assert len(kinds) > 10
+    for kind in kinds:
+        error = kind("x", "an-id") if kind is errors.UnknownOutcomeError else kind("x")
+        assert not PYTHON.search(cli.in_options(error)), error
 
 
 @pytest.mark.parametrize(
@@ -203,7 +526,7 @@ def test_what_goes_wrong_is_said_in_a_line(shell: Shell) -> None:
         (["info", "--where", "object=9", "reply.json"], "no mask has object=9"),
         (["info", "--where", "image=9", "reply.json"], "the labels are frame, object"),
         (["decode", "reply.json", "-o", "x.png"], "2 masks do not fit one PNG"),
-        (["decode", "huge.json", "-o", "x.npy"], "set_max_pixels"),
+        (["decode", "huge.json", "-o", "x.npy"], "limit: klingmask --max-pixels N"),
         (["encode", "small.png", "text.txt"], "text.txt: not a PNG that can be read"),
         (["overlay", "reply.json", "small.png", "-o", "x.png"], "the image (5, 5)"),
         (["overlay", "reply.json", "text.txt", "-o", "x.png"], "not a video that can be read"),
@@ -383,13 +706,17 @@ def test_an_edit_that_the_service_refuses(
     assert "another-key" not in told
 
 
-@pytest.fixture
-def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulation.Emulator]:
-    """An emulator that the command line finds, and a clip of a square for it."""
+def make_clip_of_a_square(path: Path) -> None:
     pictures = greys([90] * 48, (720, 720))
     for place, picture in enumerate(pictures):
         picture[300:420, 300 + 2 * place : 420 + 2 * place] = 220, 30, 40
-    make_clip(tmp_path / "clip.mp4", pictures, rate=24)
+    make_clip(path, pictures, rate=24)
+
+
+@pytest.fixture
+def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[emulation.Emulator]:
+    """An emulator that the command line finds, and a clip of a square for it."""
+    make_clip_of_a_square(tmp_path / "clip.mp4")
     with emulation.running(tmp_path) as emulator:
         monkeypatch.setenv("KLING_API_KEY", emulator.api_key)
         monkeypatch.setenv("KLING_BASE_URL", emulator.base_url)
@@ -424,6 +751,34 @@ def test_a_file_needs_local(shell: Shell, emulator: emulation.Emulator) -> None:
     for name in ("out.mp4", "p.mp4"):
         assert len(list(video.frames(shell.folder / name))) == 48
     assert emulator.tasks == ()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("when", ["session ", "selected: ", "task "])
+def test_a_local_edit_that_is_interrupted(shell: Shell, how: signal.Signals, when: str) -> None:
+    make_clip_of_a_square(shell.folder / "clip.mp4")
+    folder = shell.folder / "tmp"
+    folder.mkdir()
+    before = sorted(shell.folder.rglob("*"))
+    words = ["edit", "--local", "clip.mp4", *SQUARE, "-o", "out.mp4", "--preview", "p.mp4"]
+    with subprocess.Popen(
+        [shell.command, *words],
+        cwd=shell.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while not process.stdout.readline().startswith(when):
+            assert process.poll() is None
+        assert list(folder.iterdir())
+        process.send_signal(how)
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(60) == (1 if how == signal.SIGINT else 128 + how)
+    (shell.folder / "p.mp4").unlink(missing_ok=True)  # whole, if it was there before the end
+    assert sorted(shell.folder.rglob("*")) == before
 
 
 def test_a_wait_that_is_interrupted(shell: Shell, emulator: emulation.Emulator) -> None:
@@ -500,7 +855,7 @@ def test_serve_on_a_port_that_is_taken(shell: Shell) -> None:
     assert "--port" in shell("serve", str(shell.folder), "--port", "70000", fails=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve(shell: Shell, emulator: emulation.Emulator, how: signal.Signals) -> None:
     """It ends at once and well, although it is at work."""
     clip = emulator.folders[0] / "clip.mp4"

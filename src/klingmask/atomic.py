@@ -72,7 +72,7 @@ def atomic_file(destination: str | PathLike[str]) -> Iterator[Path]:
         _put(part, target)
     except OSError as error:
         if error.filename == str(part) or error.errno in _NO_ROOM:
-            error.filename = str(target)
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     finally:
         if part is not None:
@@ -118,8 +118,10 @@ def atomic_folder(destination: str | PathLike[str]) -> Iterator[Path]:
         for path, place in files:
             _put(path, place)
     except OSError as error:
-        if part is not None and (error.filename is not None or error.errno in _NO_ROOM):
-            error.filename = str(error.filename or target).replace(str(part), str(target))
+        name = str(target if error.filename is None else error.filename)
+        if part is not None and (str(part) in name or error.errno in _NO_ROOM):
+            name = name.replace(str(part), str(target))
+            raise OSError(error.errno, error.strerror, name) from error
         raise
     finally:
         if part is not None:

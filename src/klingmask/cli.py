@@ -3,12 +3,15 @@
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,7 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 import klingmask as km
+from klingmask.atomic import atomic_file, atomic_folder, write_bytes
 from klingmask.datasets import LabelledMasks, read_masks, tracking_to_json
+from klingmask.documents import format_of
+from klingmask.quoting import printable, quoted
 
 try:
     import click
@@ -29,6 +35,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from klingmask.kling import EditSession, EditTask
+    from klingmask.kling.session import Preview
 
 
 _EXPECTED = (
@@ -39,79 +46,194 @@ _EXPECTED = (
     OSError,
     MemoryError,  # a stack of masks has no limit but this
     OverflowError,
+    RecursionError,  # a label that is nested too deeply to be told
 )
 
 
-class _Commands(click.Group):
-    """Commands whose expected errors end in one line instead of a traceback."""
+# What the library advises in Python, and what does the same here.
+_AS_OPTIONS = tuple(
+    (re.compile(python), option)
+    for python, option in (
+        (
+            r"raise the limit with klingmask\.set_max_pixels\(\)(, or decode .* with out=)?",
+            "raise the limit: klingmask --max-pixels N ...",
+        ),
+        (r"klingmask\.set_max_pixels\(\) raises it", "klingmask --max-pixels N ... raises it"),
+        (r"; mask\.resize\(.*?\) would fit it", ""),
+        (r"; strict=False would .*", ""),
+        (r"; pass its 'rle_mask'", ""),
+        (r"; pycocotools' COCO.annToRLE .*", ""),
+        (r"\bwhere\((\w+)=(.*)\)", r"--where \1=\2"),
+        (r"; None lifts it", ""),
+        (r"frame_index goes", "--frame goes"),
+        (r"start a new one with edit_video\(\)", "run the command again"),
+        (
+            r"ask get_task\(external_task_id=(.*)\) before you create it again",
+            r"look with `klingmask task` for \1 before you run the command again",
+        ),
+        (r", or raise the client's (timeout|retry_for)", ""),
+    )
+)
 
-    def _is_expected(self, error: Exception) -> bool:
-        if isinstance(error, BrokenPipeError):
-            return False  # click ends quietly where the reader of a pipe has gone
-        kling = sys.modules.get("klingmask.kling.errors")
-        return isinstance(error, _EXPECTED) or (
-            kling is not None and isinstance(error, kling.KlingError)
-        )
+
+def in_options(error: BaseException) -> str:
+    """The message of an error of the library, for somebody who has options."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    text = str(error) or type(error).__name__
+    for python, option in _AS_OPTIONS:
+        text = python.sub(option, text)
+    return text
+
+
+def _is_expected(error: Exception) -> bool:
+    if isinstance(error, BrokenPipeError):
+        return False  # click ends quietly where the reader of a pipe has gone
+    kling = sys.modules.get("klingmask.kling.errors")
+    return isinstance(error, _EXPECTED) or (
+        kling is not None and isinstance(error, kling.KlingError)
+    )
+
+
+@contextmanager
+def _errors_in_a_line() -> Iterator[None]:
+    """Errors that are expected end in one line instead of a traceback, and none writes commands.
+
+    What users typed and files say is in them: a terminal would take some of that for commands.
+    """
+    try:
+        yield
+    except click.ClickException as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            raise
+        message = printable(error.format_message())
+        if isinstance(error, click.UsageError):
+            raise click.UsageError(message, error.ctx) from error
+        raise click.ClickException(message) from error
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if not _is_expected(error):
+            raise
+        raise click.ClickException(printable(in_options(error))) from error
+
+
+class _Terminated(SystemExit):
+    """SIGTERM or SIGHUP came."""
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as an error does: it leaves no temporary files.
+
+    Who started it may have told it not to mind a signal, as nohup does; then it does not.
+    """
+    numbers = [
+        number
+        for name in ("SIGTERM", "SIGHUP")
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) == signal.SIG_DFL
+    ]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def end(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # nothing interrupts the tidying up
+        raise _Terminated(128 + number)
+
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class _Commands(click.Group):
+    """Commands whose errors and ends are as this module has them."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _errors_in_a_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _errors_in_a_line(), _signals_raise():
             return super().invoke(ctx)
-        except click.exceptions.Exit:
-            raise
-        except Exception as error:
-            if isinstance(error, click.ClickException) or not self._is_expected(error):
-                raise
-            if isinstance(error, OSError) and error.filename and error.strerror:
-                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-            raise click.ClickException(str(error) or type(error).__name__) from error
 
 
-@click.group(cls=_Commands)
+def _say(text: object, *, err: bool = False) -> None:
+    """Write a line, of which a terminal takes nothing for commands."""
+    click.echo(printable(str(text)), err=err)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(km.__version__)
-@click.option("--max-pixels", type=int, help="Most pixels a mask may have to be decoded.")
+@click.option(
+    "--max-pixels", type=click.IntRange(min=0), help="Most pixels a mask may have to be decoded."
+)
 def main(max_pixels: int | None) -> None:
     """Compressed run-length masks: look at them, decode and encode them.
 
     FILE is a JSON file with masks in it: a reply of Kling's Multi-Elements API,
     an rle, a list of rles, COCO results or annotations, an SA-1B or SA-V file.
-    "-" is standard input.
+    It may be packed by gzip. "-" is standard input.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every character
+        sys.stdout.reconfigure(errors="backslashreplace")
     if max_pixels is not None:
         km.set_max_pixels(max_pixels)
 
 
-def _read(file: BinaryIO, where: tuple[str, ...]) -> LabelledMasks:
-    wanted = {}
+def _read(file: BinaryIO, where: tuple[str, ...], beside: Path | None = None) -> LabelledMasks:
+    """The masks of FILE that are wanted; `beside` is the picture or video that comes with it."""
+    wanted: dict[str, list[str]] = {}
     for condition in where:
         key, equals, value = condition.partition("=")
         if not equals:
-            raise click.BadParameter(f"{condition!r} is not KEY=VALUE", param_hint="--where")
-        wanted[key] = value
+            raise click.BadParameter(f"{quoted(condition)} is not KEY=VALUE", param_hint="--where")
+        wanted.setdefault(key, []).append(value)
+    start = file.read(512)
+    found = format_of(start)
+    if found is not None and found != "a gzip file":
+        raise click.ClickException(
+            f"{file.name}: not a JSON file, but {found}{_hint(file, beside)}"
+        )
     try:
-        chosen = read_masks(file.read()).where(**wanted)
+        chosen = read_masks(start + file.read()).where(**wanted)
     except km.RLEError as error:
-        raise click.ClickException(f"{file.name}: {error}") from error
+        raise click.ClickException(f"{file.name}: {in_options(error)}") from error
     if wanted and not chosen.labels:
         raise click.ClickException(f"{file.name}: no mask has {' and '.join(where)}")
     return chosen
 
 
-def _printable(value: object) -> str:
-    """Text of a file, without what a terminal would take for commands."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(value)
-    )
+def _hint(file: BinaryIO, beside: Path | None) -> str:
+    if beside is None:
+        return "; `klingmask encode` makes masks of PNG files"
+    command = click.get_current_context().info_name or ""
+    words = shlex.join(["klingmask", command, str(beside), file.name])
+    return f"; the masks come first: {words} -o ..."
 
 
 _file = click.argument("file", type=click.File("rb"), default="-")
 # Beside a second file it cannot be left out: click would take the second for it.
 _required_file = click.argument("file", type=click.File("rb"))
 _where = click.option(
-    "--where", multiple=True, metavar="KEY=VALUE", help="Only masks so labelled, as frame=30."
+    "--where",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only masks with this label, as frame=30. Of several for one KEY, any will do.",
 )
 _output = click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the result goes."
+)
+_png_output = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help='Where the result goes; "-" is standard output.',
 )
 
 
@@ -123,6 +245,8 @@ def _on_terminal() -> bool:
 def _keep(*sources: str | Path, output: str | Path) -> None:
     """See to it that a result does not take the place of what it is made from."""
     target = Path(output)
+    if _is_standard_output(target):
+        return
     for source in map(Path, sources):
         if target.exists() and source.exists() and target.samefile(source):
             raise click.UsageError(f"{output} is read, and would be lost: choose another -o")
@@ -135,33 +259,54 @@ def _keep(*sources: str | Path, output: str | Path) -> None:
 def info(file: BinaryIO, where: tuple[str, ...], as_json: bool) -> None:
     """Tell what is in FILE: sizes, areas, boxes."""
     found = _read(file, where)
-    rows = [
-        {**labels, "size": size, "area": area, "bbox": bbox}
-        for labels, size, area, bbox in zip(
-            found.labels,
-            found.masks.size.tolist(),
-            found.masks.area.tolist(),
-            found.masks.bbox.tolist(),
-            strict=True,
-        )
-    ]
     if as_json:
-        click.echo(json.dumps({"kind": found.kind, "masks": rows}))
+        click.echo(f'{{"kind": {json.dumps(found.kind)}, "masks": [', nl=False)
+        rows = _rows(found)
+        separator = ""
+        while chunk := list(islice(rows, 1000)):
+            text = ", ".join(map(json.dumps, chunk)).replace("\x7f", "\\u007f")
+            click.echo(separator + text, nl=False)
+            separator = ", "
+        click.echo("]}")
         return
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    title = f"{file.name}: {found.kind}, {len(rows)} {'mask' if len(rows) == 1 else 'masks'}"
+    n = len(found.masks)
+    shown = list(islice(_rows(found), MAX_ROWS))
+    keys = list(dict.fromkeys(key for row in shown for key in row))
     # As Text, or rich would take what is in brackets for markup.
-    table = Table("mask", *keys, title=Text(_printable(title), "table.title"))
-    for index, row in enumerate(rows):
-        table.add_row(str(index), *(Text(_printable(row.get(key, ""))) for key in keys))
+    title = f"{file.name}: {found.kind}, {n} {'mask' if n == 1 else 'masks'}"
+    table = Table("mask", *keys, title=Text(printable(title), "table.title"))
+    if n > len(shown):
+        table.caption = f"the first {len(shown)}; --where chooses others, --json tells all"
+    for index, row in enumerate(shown):
+        table.add_row(str(index), *(Text(_cell(row.get(key, ""))) for key in keys))
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
+
+
+MAX_ROWS = 100  # of a table
+
+
+def _rows(found: LabelledMasks) -> Iterator[dict[str, Any]]:
+    """What is known of each mask."""
+    sizes, areas, boxes = found.masks.size, found.masks.area, found.masks.bbox
+    for index, labels in enumerate(found.labels):
+        yield {
+            **labels,
+            "size": sizes[index].tolist(),
+            "area": int(areas[index]),
+            "bbox": boxes[index].tolist(),
+        }
+
+
+def _cell(value: object) -> str:
+    """A value in a table."""
+    return printable(value[:60]) if isinstance(value, str) else quoted(value)
 
 
 @main.command()
 @_file
 @_where
-@_output
+@_png_output
 def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
     """Write the masks of FILE as pixels.
 
@@ -177,62 +322,80 @@ def decode(file: BinaryIO, where: tuple[str, ...], output: Path) -> None:
     masks = _read(file, where).masks
     if suffix == ".npy":
         pixels = masks.to_numpy()
-        with output.open("wb") as stream:  # by name, np.save would add a suffix to .NPY
-            np.save(stream, pixels)
-    elif suffix == ".png":
+        header = np.lib.format.header_data_from_array_1_0(pixels)
+        with atomic_file(output) as part, part.open("wb") as stream:
+            # Not np.save, which does not say why if not all could be written.
+            np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(pixels.data)
+    elif suffix == ".png" or _is_standard_output(output) or _is_device(output):
         if len(masks) != 1:
             raise click.ClickException(
                 f"{len(masks)} masks do not fit one PNG: choose one with --where, "
                 "or give a folder or a .npy"
             )
-        output.write_bytes(masks[0].to_png())
+        _write(masks[0].to_png(), output)
     else:
-        output.mkdir(parents=True, exist_ok=True)
-        for index, mask in enumerate(masks):
-            (output / f"{index:05d}.png").write_bytes(mask.to_png())
-    click.echo(str(output))
+        with atomic_folder(output) as folder:
+            for index, mask in enumerate(masks):
+                (folder / f"{index:05d}.png").write_bytes(mask.to_png())
+    _done(output)
 
 
 @main.command()
 @click.argument("pictures", type=click.File("rb"), nargs=-1, required=True)
 @click.option(
-    "-o", "--output", type=click.File("w"), default="-", help="Standard output if left out."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default="-",
+    help="Standard output if left out.",
 )
-def encode(pictures: tuple[BinaryIO, ...], output: Any) -> None:
+def encode(pictures: tuple[BinaryIO, ...], output: Path) -> None:
     """Write PNG files as RLE JSON: one object, or a list for several.
 
     Pixels that are neither black nor clear are foreground, of whatever value.
     """
-    _keep(*(picture.name for picture in pictures), output=output.name)
+    _keep(*(picture.name for picture in pictures), output=output)
     rles = []
     for picture in pictures:
+        content = picture.read()
         try:
-            rles.append(km.Mask.from_png(picture.read()).to_rle())
+            rles.append(km.Mask.from_png(content).to_rle())
         except ValueError as error:
-            raise click.ClickException(f"{picture.name}: {error}") from error
-    json.dump(rles[0] if len(rles) == 1 else rles, output)
-    output.write("\n")
+            is_json = content.lstrip()[:1] in (b"{", b"[")
+            hint = "; `klingmask decode` makes pictures of JSON" if is_json else ""
+            raise click.ClickException(f"{picture.name}: {in_options(error)}{hint}") from error
+    text = json.dumps(rles[0] if len(rles) == 1 else rles)
+    if _is_standard_output(output):
+        click.echo(text)
+    else:
+        write_bytes(output, f"{text}\n".encode())
 
+
+_AT_LEAST_0, _AT_LEAST_1 = click.IntRange(min=0), click.IntRange(min=1)
 
 _opacity = click.option(
-    "--opacity", type=float, default=163 / 255, help="0 to 1; 163/255 if left out."
+    "--opacity",
+    type=click.FloatRange(0, 1),
+    default=163 / 255,
+    help="0 to 1; 163/255 if left out.",
 )
 _labels = click.option("--labels", is_flag=True, help="Write each object's id on it.")
 
 
 _outline = click.option(
-    "--outline", type=int, default=0, help="Width in pixels.", show_default=True
+    "--outline", type=_AT_LEAST_0, default=0, help="Width in pixels.", show_default=True
 )
 _video = click.argument("video", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-_step = click.option("--step", type=int, help="How many frames a mask stands for.")
+_step = click.option("--step", type=_AT_LEAST_1, help="How many frames a mask stands for.")
 
 
 @main.command()
 @_required_file
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_where
-@_output
-@click.option("--frame", type=int, help="Of a video; the frame of the masks if left out.")
+@_png_output
+@click.option("--frame", type=_AT_LEAST_0, help="Of a video; the frame of the masks if left out.")
 @_opacity
 @_outline
 @_labels
@@ -249,8 +412,7 @@ def overlay(
     """Lay the masks of FILE over PICTURE, an image or a video, and write a PNG."""
     _keep(file.name, picture, output=output)
     _check_png(output)
-    found = _read(file, where)
-    tracking = found.tracking()
+    tracking = _read(file, where, picture).tracking()
     frames = sorted(index for index, masks in tracking.items() if masks)
     if len(frames) > 1:
         raise click.ClickException(
@@ -263,7 +425,7 @@ def overlay(
         _picture(picture, frame), masks, opacity=opacity, outline=outline, labels=labels
     )
     _write_png(laid, output)
-    click.echo(str(output))
+    _done(output)
 
 
 @main.command()
@@ -287,23 +449,24 @@ def video(
     """Lay the masks of FILE over VIDEO, each on its frame, and write a video."""
     from klingmask.video import overlay_video
 
+    _check_no_dash(output)
     _keep(file.name, video, output=output)
-    overlay_video(video, _read(file, where), output, **options)
-    click.echo(str(output))
+    overlay_video(video, _read(file, where, video), output, **options)
+    _done(output)
 
 
 @main.command()
 @_required_file
 @_video
 @_where
-@_output
+@_png_output
 @_opacity
-@click.option("--outline", type=int, default=2, help="Width in pixels.", show_default=True)
+@click.option("--outline", type=_AT_LEAST_0, default=2, help="Width in pixels.", show_default=True)
 @_labels
 @_step
-@click.option("--columns", type=int, default=4, help="Frames in a row.", show_default=True)
-@click.option("--rows", type=int, default=3, help="Rows of frames.", show_default=True)
-@click.option("--width", type=int, default=1600, help="Of the sheet.", show_default=True)
+@click.option("--columns", type=_AT_LEAST_1, default=4, help="Frames in a row.", show_default=True)
+@click.option("--rows", type=_AT_LEAST_1, default=3, help="Rows of frames.", show_default=True)
+@click.option("--width", type=_AT_LEAST_1, default=1600, help="Of the sheet.", show_default=True)
 def sheet(
     file: BinaryIO, video: Path, where: tuple[str, ...], output: Path, **options: Any
 ) -> None:
@@ -312,8 +475,8 @@ def sheet(
 
     _keep(file.name, video, output=output)
     _check_png(output)
-    _write_png(contact_sheet(video, _read(file, where), **options), output)
-    click.echo(str(output))
+    _write_png(contact_sheet(video, _read(file, where, video), **options), output)
+    _done(output)
 
 
 def _place(text: str) -> tuple[bool, float, float]:
@@ -334,7 +497,7 @@ def _place(text: str) -> tuple[bool, float, float]:
     multiple=True,
     help="A click, in pixels as 427,560 or in shares of the frame as 0.33,0.78.",
 )
-@click.option("--frame", type=int, default=0, help="The frame to click.", show_default=True)
+@click.option("--frame", type=_AT_LEAST_0, default=0, help="The frame to click.", show_default=True)
 @click.option("--remove", metavar="WHAT", help="Delete this.")
 @click.option("--swap", nargs=2, metavar="OLD NEW", help="Put NEW, of the image, for OLD.")
 @click.option("--add", metavar="WHAT", help="Add this, of the image.")
@@ -425,15 +588,15 @@ def edit(
         source = {"video_url": video} if "://" in video else {"video_id": video}
         session = client.edit_video(**source)
         height, width = session.size
-        click.echo(f"session {session.session_id}: {width} x {height}, {session.seconds:g} s")
+        _say(f"session {session.session_id}: {width} x {height}, {session.seconds:g} s")
         if at:
             points = [session.point(x, y) if pixels else (x, y) for pixels, x, y in at]
             selection = session.add_selection(frame, points)
             if not selection.masks:
                 raise click.ClickException("nothing is there to select; try another point")
-            click.echo(f"selected: {selection.union.area} pixels, box {selection.union.bbox}")
+            _say(f"selected: {selection.union.area} pixels, box {selection.union.bbox}")
             if mask:
-                mask.write_bytes(selection.union.to_png())
+                write_bytes(mask, selection.union.to_png())
             _show_found(session, preview, tracking)
         if not (yes or local):
             click.confirm("Start the task, which costs money?", abort=True)
@@ -444,12 +607,13 @@ def edit(
             )
 
         _save(submitted, output, kept=not local)
-    click.echo(str(output))
+    _done(output)
 
 
 def _check_outputs(*paths: Path | None) -> None:
     """See to it that results can be written, before anything is done for them."""
     given = [path for path in paths if path is not None]
+    _check_no_dash(*given)
     for place, path in enumerate(given):
         if not path.parent.is_dir():
             raise click.UsageError(f"there is no folder {path.parent} for {path.name}")
@@ -469,17 +633,17 @@ def _show_found(session: "EditSession", preview: Path | None, tracking: Path | N
 
     shown = session.preview()
     if preview:
-        shown.download(preview, progress=_on_terminal())
+        _download(shown, preview)
     try:
         tracked = shown.tracking()
         found = sum(any(masks.values()) for masks in tracked.values())
-        click.echo(f"found on {found} of {session.reply.total_frame} frames")
+        _say(f"found on {found} of {session.reply.total_frame} frames")
         if tracking:
-            tracking.write_text(tracking_to_json(tracked))
+            write_bytes(tracking, tracking_to_json(tracked).encode())
     except BadReplyError as error:  # its format is not documented
         if tracking:
             raise
-        click.echo(f"on how many frames it was found cannot be told: {error}", err=True)
+        _say(f"on how many frames it was found cannot be told: {error}", err=True)
 
 
 def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -> None:
@@ -493,17 +657,17 @@ def _save(found: Callable[[], "EditTask"], output: Path, *, kept: bool = True) -
     try:
         task = found()
         name = task.task.task_id
-        click.echo(f"task {name}, external id {task.task.external_task_id}")
-        task.wait(progress=_on_terminal()).download(output, progress=_on_terminal())
+        _say(f"task {name}, external id {task.task.external_task_id}")
+        _download(task.wait(progress=_on_terminal()), output)
     except TaskFailedError:
         raise
     except BaseException as error:  # an interrupt, too
         for note in getattr(error, "__notes__", ()):
-            click.echo(note, err=True)
+            _say(note, err=True)
         name = name or getattr(error, "external_task_id", None)  # that of an unknown outcome
         if name and kept:
             command = shlex.join(["klingmask", "task", name, "-o", str(output)])
-            click.echo(f"the task may go on; this fetches its video: {command}", err=True)
+            _say(f"the task may go on; this fetches its video: {command}", err=True)
         raise
 
 
@@ -525,10 +689,10 @@ def task(name: str, output: Path | None) -> None:
         found = client.task(name)
         if output is None:
             reason = f": {found.task.task_status_msg}" if found.task.task_status_msg else ""
-            click.echo(f"task {found.task.task_id}: {found.task.task_status}{reason}")
+            _say(f"task {found.task.task_id}: {found.task.task_status}{reason}")
             return
         _save(lambda: found, output)
-    click.echo(str(output))
+    _done(output)
 
 
 @main.command()
@@ -540,20 +704,18 @@ def serve(folders: tuple[str, ...], port: int) -> None:
     """Run an emulator of Kling's API on this machine, for the videos in FOLDERS."""
     from klingmask.emulator import running
 
-    with ExitStack() as stack:
+    with suppress(KeyboardInterrupt, _Terminated), ExitStack() as stack:
         try:
             emulator = stack.enter_context(running(*folders, port=port))
         except OSError as error:
             raise click.ClickException(f"--port {port} cannot be taken: {error}") from error
-        click.echo(f"KLING_BASE_URL={emulator.base_url}")
-        click.echo(f"KLING_API_KEY={emulator.api_key}")
+        _say(f"KLING_BASE_URL={emulator.base_url}")
+        _say(f"KLING_API_KEY={emulator.api_key}")
         for number, folder in enumerate(folders):
-            click.echo(f"{folder}: {emulator.cdn_url}/files/{number}/")
-        click.echo("Ctrl-C ends it.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # its files go either way
-        with suppress(KeyboardInterrupt):
-            while True:  # a signal may come to another thread, which wakes nobody that waits
-                time.sleep(0.2)
+            _say(f"{folder}: {emulator.cdn_url}/files/{number}/")
+        _say("Ctrl-C ends it.")
+        while True:  # a signal may come to another thread, which wakes nobody that waits
+            time.sleep(0.2)
 
 
 def _check_png(output: Path, option: str = "-o") -> None:
@@ -562,11 +724,49 @@ def _check_png(output: Path, option: str = "-o") -> None:
         raise click.UsageError(f"a PNG is written: {option} {output.with_suffix('.png')}")
 
 
-def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:
+def _is_standard_output(output: Path) -> bool:
+    return str(output) == "-"
+
+
+def _is_device(output: Path) -> bool:
+    """Whether a file cannot take its place: a device, a pipe."""
+    return output.exists() and not output.is_file() and not output.is_dir()
+
+
+def _check_no_dash(*outputs: Path) -> None:
+    """See to it that what is no PNG goes to a file."""
+    if any(map(_is_standard_output, outputs)):
+        raise click.UsageError("only a PNG can go to standard output: give the name of a file")
+
+
+def _write(content: bytes, output: Path) -> None:
     """Whole or not at all."""
+    if not _is_standard_output(output):
+        write_bytes(output, content)
+    elif sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal: redirect it, or give -o a name")
+    else:
+        click.echo(content, nl=False)
+
+
+def _write_png(pixels: npt.NDArray[np.uint8], output: Path) -> None:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    output.write_bytes(stream.getvalue())
+    _write(stream.getvalue(), output)
+
+
+def _download(result: "Preview | EditTask", output: Path) -> None:
+    """Save a video; a device, or what a link leads to, as other results are."""
+    with atomic_file(output) as part:
+        result.download(part, progress=_on_terminal())
+
+
+def _done(output: Path) -> None:
+    """Tell where the result is, unless it is where this would be told."""
+    with suppress(OSError):
+        if _is_standard_output(output) or os.path.samestat(output.stat(), os.fstat(1)):
+            return
+    _say(output)
 
 
 def _picture(path: Path, frame: int) -> npt.NDArray[np.uint8]:
