@@ -357,21 +357,21 @@ OTHER = {"size": [3, 2], "counts": "114"}
                 ],
                 "annotations": [RESULT],
             },
-            r"rles\[0\]: its size \(2, 3\) is not that of image 42, \(4, 5\)$",
+            r"rles\[0\]: its size \(2, 3\) .* image 42, \(4, 5\) \(image 42, category 18, sc.*\)$",
         ),
         (
             {
                 "images": [{"id": 42, "height": 2, "width": 3}],
                 "annotations": [RESULT, {**RESULT, "segmentation": OTHER}],
             },
-            r"rles\[1\]: .* \(3, 2\) .* image 42, \(2, 3\); height and width are swapped$",
+            r"rles\[1\]: .* \(3, 2\) .* image 42, \(2, 3\); height and width are swapped \(",
         ),
         (
             {
                 "image": {"image_id": 5, "height": 4, "width": 3},
                 "annotations": [{"segmentation": RLE}],
             },
-            r"\(2, 3\) is not that of the image, \(4, 3\)$",
+            r"\(2, 3\) is not that of the image, \(4, 3\) \(image 5\)$",
         ),
         (
             [
@@ -381,7 +381,11 @@ OTHER = {"size": [3, 2], "counts": "114"}
                 }
                 for i in (2, 3)
             ],
-            r"rles\[1\]: its size \(2, 3\) is not that of the image, \(3, 3\)$",
+            r"rles\[1\]: its size \(2, 3\) is not that of the image, \(3, 3\) \(image 3\)$",
+        ),
+        (
+            {**FRAME, "height": 3, "width": 2},
+            r"\(2, 3\) is not that of the frame, \(3, 2\); height and width are swapped \(",
         ),
         (
             {**SAV, "video_height": 480.0, "video_width": 848.0},
@@ -506,6 +510,12 @@ def test_the_repr_is_short() -> None:
         (json.dumps({"size": None, "counts": "13"}).encode(), r"rles\[0\]: size must be"),
         (json.dumps([{"rle_mask": 5}]).encode(), "an rle is a dict"),
         (json.dumps([RLE, {**RLE, "counts": "!"}]).encode(), r"rles\[1\]: byte 0: "),
+        (
+            json.dumps(
+                [{**FRAME, "rle_mask_list": [{"rle_mask": {**RLE, "counts": "!"}}]}]
+            ).encode(),
+            r"rles\[0\]: byte 0: .* \(frame 5\)$",
+        ),
     ],
 )
 def test_what_holds_no_masks(content: bytes, reason: str) -> None:
@@ -600,6 +610,9 @@ def test_python_objects_that_are_no_json() -> None:
         {1: 2},
         (RLE,),
         [RESULT, {3: RLE}],
+        {"counts": "eJz=", "size": [huge, 3]},
+        {"counts": "eJz=", "size": None},
+        {"annotations": [RESULT], "images": [{"id": 42, "height": huge, "width": 1}]},
         {"annotations": [RESULT], "images": [{"id": [huge], "height": huge, "width": 1}]},
     ):
         with suppress(km.RLEError):

@@ -10,6 +10,7 @@ in a folder where no other may be made.
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,8 +22,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 __all__ = ["atomic_file", "atomic_folder", "write_bytes"]
-
-MAX_SUFFIX = 16  # characters of a name that are taken for its suffix
 
 # What rename(2) says of a place that may be written to but not replaced: a file in a folder of
 # somebody else's, one that is mounted by itself (as containers have it).
@@ -135,7 +134,7 @@ def _real(target: Path) -> Path:
 
 def _new_name(target: Path) -> str:
     """A name that nobody else has. Not the target's and more: that may be too long."""
-    suffix = target.suffix if len(target.suffix) <= MAX_SUFFIX else ""
+    suffix = target.suffix if re.fullmatch(r"\.\w{1,16}", target.suffix) else ""
     return f".part-{secrets.token_hex(8)}{suffix}"
 
 

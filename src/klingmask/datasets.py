@@ -279,8 +279,12 @@ def find_masks(document: object) -> LabelledMasks:
     try:
         masks = MaskArray.from_rles([entry.rle for entry in entries])
     except RLEError as error:
-        hint = "" if error.index is None else _wrapped(entries[error.index].rle)
-        raise RLEError(f"{error}{hint}", error.position, error.index) from None
+        if error.index is None:
+            raise
+        entry = entries[error.index]
+        hint = "" if error.position is None else _wrapped(entry.rle)
+        told = f"{error}{hint}{_labelled(entry.labels)}"
+        raise RLEError(told, error.position, error.index) from None
     except TypeError as error:  # an argument of the wrong type there, a malformed file here
         raise RLEError(str(error)) from error
     _check_sizes(entries, masks)
@@ -365,9 +369,10 @@ def _in_frames(frames: list[Mapping[str, Any]]) -> Iterator[_Entry]:
                 "rle_mask_list must be a list of objects with an rle_mask each; "
                 f"it is {_described(masks)}"
             )
+        size = _size_of("the frame", frame, "height", "width")
         for entry in masks:
             labels = _labels(frame, frame="frame_index") | _labels(entry, object="object_id")
-            yield _Entry(entry["rle_mask"], labels, _size_of_png(entry.get("png_mask")))
+            yield _Entry(entry["rle_mask"], labels, size or _size_of_png(entry.get("png_mask")))
 
 
 def _loose_masks(entries: list[Mapping[str, Any]]) -> _Recognised:
@@ -533,6 +538,12 @@ def _labels(source: Mapping[str, Any], **names: str) -> Labels:
     return {label: source[key] for label, key in names.items() if key in source}
 
 
+def _labelled(labels: Labels) -> str:
+    """A mask's labels, to find it in its file by."""
+    told = ", ".join(f"{name} {quoted(value)}" for name, value in labels.items())
+    return f" ({told})" if told else ""
+
+
 def _size_of(what: str, source: Mapping[str, Any], height: str, width: str) -> _Size | None:
     """The size that a file says of an image, if it says one."""
     lengths = []
@@ -564,8 +575,8 @@ def _check_sizes(entries: list[_Entry], masks: MaskArray) -> None:
             swapped = size == [said.width, said.height]
             raise RLEError(
                 f"rles[{index}]: its size {tuple(size)} is not that of {said.of}, "
-                f"({said.height}, {said.width})"
-                + ("; height and width are swapped" if swapped else ""),
+                f"({quoted(said.height)}, {quoted(said.width)})"
+                f"{'; height and width are swapped' if swapped else ''}{_labelled(entry.labels)}",
                 index=index,
             )
 
@@ -575,7 +586,7 @@ def _wrapped(rle: Any) -> str:
     counts = rle.get("counts") if isinstance(rle, Mapping) else None
     if not isinstance(counts, str):
         return ""
-    with suppress(ValueError, zlib.error):
+    with suppress(ValueError, zlib.error):  # also an RLEError
         packed = base64.b64decode(counts, validate=True)
         zipped = packed[:1] == b"x"  # as every zlib stream with a usual window begins
         text = zlib.decompressobj().decompress(packed, MAX_UNZIPPED) if zipped else packed
