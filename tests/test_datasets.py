@@ -15,8 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import klingmask as km
-from klingmask import documents
-from klingmask.datasets import LabelledMasks, find_masks, read_masks, tracking_to_json
+from klingmask.datasets import LabelledMasks, documents, find_masks, read_masks, tracking_to_json
 from tests.conftest import shared_file
 from tests.strategies import arrays
 

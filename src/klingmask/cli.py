@@ -21,7 +21,7 @@ import numpy.typing as npt
 import klingmask as km
 from klingmask.atomic import atomic_file, atomic_folder, write_bytes
 from klingmask.datasets import LabelledMasks, read_masks, tracking_to_json
-from klingmask.documents import format_of
+from klingmask.datasets.documents import format_of
 from klingmask.quoting import printable, quoted
 
 try:
