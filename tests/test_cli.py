@@ -22,8 +22,9 @@ import pytest
 from PIL import Image
 
 import klingmask as km
-from klingmask import cli, video
 from klingmask import emulator as emulation
+from klingmask import video
+from klingmask.cli.advice import in_options
 from klingmask.datasets import read_masks
 from klingmask.kling import KlingClient, KlingError, errors
 from tests.clips import greys, make_clip
@@ -413,7 +414,7 @@ def test_advice_about_the_service_is_for_this_command_line() -> None:
     assert len(kinds) > 10
     for kind in kinds:
         error = kind("x", "an-id") if kind is errors.UnknownOutcomeError else kind("x")
-        assert not PYTHON.search(cli.in_options(error)), error
+        assert not PYTHON.search(in_options(error)), error
 
 
 @pytest.mark.parametrize(
