@@ -194,6 +194,25 @@ def test_more_memory_than_there_is(shell: Shell) -> None:
     assert not (shell.folder / "x.npy").exists()
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["info", "reply.json"], 0),
+        (["info", "--json", "reply.json"], 0),
+        (["decode", "reply.json", "-o", "x.npy"], 0),
+        (["info", "none.json"], 2),
+        (["decode", "reply.json", "-o", "x.png"], 1),
+    ],
+)
+def test_streams_that_are_closed(shell: Shell, words: list[str], code: int, closed: str) -> None:
+    shell.put("reply.json", REPLY)
+    line = f"{shlex.join([shell.command, *words])} {closed}"
+    done = subprocess.run(["bash", "-c", line], cwd=shell.folder, capture_output=True, check=False)
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
 def test_without_the_extra() -> None:
     code = "import sys; sys.modules['click'] = None; import klingmask.cli"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

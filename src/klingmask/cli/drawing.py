@@ -1,6 +1,5 @@
 """`overlay`, `video` and `sheet`: masks on pictures and videos."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -19,6 +18,7 @@ from klingmask.cli.outputs import (
     check_not_standard_output,
     check_png,
     say_where,
+    shows_progress,
     write_png,
 )
 
@@ -120,7 +120,7 @@ def _pixels(path: Path, frame: int) -> npt.NDArray[np.uint8]:
 )
 @click.option(
     "--progress/--no-progress",
-    default=sys.stderr.isatty,
+    default=shows_progress,
     help="Show a progress bar.  [default: only on a terminal]",
 )
 def video(

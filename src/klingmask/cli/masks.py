@@ -22,6 +22,7 @@ from klingmask.cli.outputs import (
     check_not_an_input,
     is_device,
     is_standard_output,
+    is_terminal,
     say_where,
     write,
 )
@@ -84,7 +85,7 @@ def _print_table(found: LabelledMasks, name: str) -> None:
         table.caption = f"the first {len(rows)}; --where chooses others, --json tells all"
     for index, row in enumerate(rows):
         table.add_row(str(index), *(Text(_cell(row.get(key, ""))) for key in keys))
-    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console = Console() if is_terminal(sys.stdout) else Console(width=160)
     console.print(table)
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import click
 import numpy as np
@@ -23,8 +24,10 @@ __all__ = [
     "check_png",
     "is_device",
     "is_standard_output",
+    "is_terminal",
     "say",
     "say_where",
+    "shows_progress",
     "write",
     "write_png",
 ]
@@ -43,6 +46,16 @@ PNG_OUTPUT = click.option(
     required=True,
     help='The file to write; "-" is standard output.',
 )
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a standard stream, which may be closed, is a terminal."""
+    return stream is not None and stream.isatty()
+
+
+def shows_progress() -> bool:
+    """Return whether a progress bar would be seen; in a log it is noise."""
+    return is_terminal(sys.stderr)
 
 
 def say(text: object, *, err: bool = False) -> None:
@@ -111,7 +124,7 @@ def write(content: bytes, output: Path) -> None:
     """Write a PNG to a file or, for "-", to standard output."""
     if not is_standard_output(output):
         write_bytes(output, content)
-    elif sys.stdout.isatty():
+    elif is_terminal(sys.stdout):
         raise click.UsageError("standard output is a terminal: redirect it, or give -o a name")
     else:
         click.echo(content, nl=False)

@@ -1,7 +1,6 @@
 """`edit`, `task` and `serve`: Kling's Multi-Elements API, and its emulator on this machine."""
 
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -19,6 +18,7 @@ from klingmask.cli.outputs import (
     check_png,
     say,
     say_where,
+    shows_progress,
 )
 from klingmask.datasets import tracking_to_json
 from klingmask.quoting import quoted
@@ -226,7 +226,7 @@ def _save(get_task: Callable[[], "EditTask"], output: Path, *, resumable: bool =
         task = get_task()
         name = task.task.task_id
         say(f"task {name}, external id {task.task.external_task_id}")
-        _download(task.wait(progress=sys.stderr.isatty()), output)
+        _download(task.wait(progress=shows_progress()), output)
     except TaskFailedError:
         raise
     except BaseException as error:  # also KeyboardInterrupt and Terminated
@@ -296,4 +296,4 @@ def serve(folders: tuple[str, ...], port: int) -> None:
 def _download(result: "Preview | EditTask", output: Path) -> None:
     """Save a video as other results are: also to a device, or where a link leads to."""
     with atomic_file(output) as part:
-        result.download(part, progress=sys.stderr.isatty())
+        result.download(part, progress=shows_progress())

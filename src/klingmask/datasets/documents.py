@@ -17,7 +17,7 @@ from klingmask.quoting import quoted
 __all__ = ["format_of", "parse"]
 
 # A gzip file may unpack to this many times its size, or to this many bytes if that is more.
-# JSON with masks shrinks to a tenth; what is made to fill the memory, to a thousandth.
+# JSON with masks compresses to about a tenth; a file made to exhaust memory, to a thousandth.
 MAX_RATIO = 100
 MIN_LIMIT = 64 << 20
 
