@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import klingmask as km
-from klingmask import datasets, video
+from klingmask import datasets
 from klingmask.overlay import Masks
 from klingmask.video import Tracking, contact_sheet, frame_at, frames, overlay_video
+from klingmask.video.overlay import masks_by_frame
 from tests.clips import greys, make_clip, turn_by_90
 from tests.conftest import shared_file
 
@@ -200,7 +201,7 @@ def test_a_tracking_that_stands_for_ever() -> None:
     rle = km.Mask.from_bbox(SIZE, (0, 0, 4, 4)).to_rle()
     endless = {"masklet": [[None], [rle]], "video_frame_count": 9e15}
     started = time.monotonic()
-    masks_of = video._by_frame(endless, None, lambda: 3)
+    masks_of = masks_by_frame(endless, None, lambda: 3)
     assert [bool(masks_of(index)) for index in (0, 1, 5 * 10**15)] == [False, False, True]
     assert time.monotonic() - started < 1
 
