@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import re
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
@@ -354,8 +355,29 @@ def test_cutouts() -> None:
     assert not km.cutout(image, km.Mask.zeros((9, 14))).any()
     with pytest.raises(km.RLEError, match="no box"):
         km.cutout(image, km.Mask.zeros((9, 14)), crop=True)
-    with pytest.raises(km.RLEError, match=r"\(3, 3\), the image \(9, 14\); mask.resize\(9, 14\)"):
-        km.cutout(image, km.Mask.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(
+    ("size", "hint"),
+    [
+        ((18, 28), r"mask\.resize\(9, 14\) would fit it"),
+        ((900, 1401), r"mask\.resize\(9, 14\) would fit it"),  # rounded when it was scaled
+        ((14, 9), "turned by 90 degrees"),
+        ((3, 3), "of another image"),
+        ((28, 18), "of another image"),
+        ((0, 0), "of another image"),
+    ],
+    ids=str,
+)
+def test_a_mask_of_another_size_is_to_be_scaled_only_if_that_fits(
+    size: tuple[int, int], hint: str
+) -> None:
+    image, mask = np.zeros((9, 14, 3), np.uint8), km.Mask.zeros(size)
+    for draw in (km.cutout, km.overlay):
+        with pytest.raises(
+            km.RLEError, match=rf"{re.escape(str(size))}, the image \(9, 14\); .*{hint}"
+        ):
+            draw(image, mask)
 
 
 MASK = km.Mask.zeros((2, 2))

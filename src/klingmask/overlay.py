@@ -119,7 +119,8 @@ def overlay(
     Parameters
     ----------
     image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
-        RGB, or RGBA with straight alpha; any strides.
+        RGB, or RGBA with straight alpha; any strides. A PIL image is taken upright,
+        as its EXIF orientation says.
     masks : mask, iterable of masks, or mapping from object id to mask
         Masks or rles of the image's size; the last is on top.
     colors : color, sequence of colors, or mapping from object id to color, optional
@@ -153,9 +154,12 @@ def overlay(
         If the image is not uint8.
     """
     if _is_pil(image):
-        mode = "RGBA" if image.has_transparency_data else "RGB"
+        from PIL.Image import fromarray
+
+        from klingmask.pictures import pixels
+
         laid = overlay(
-            np.asarray(image.convert(mode)),
+            pixels(image),
             masks,
             colors,
             opacity,
@@ -164,8 +168,6 @@ def overlay(
             labels=labels,
             overlap=overlap,
         )
-        from PIL.Image import fromarray
-
         return fromarray(laid)
     picture = _checked_picture(image)
     if overlap not in ("over", "majority"):
@@ -201,8 +203,7 @@ def overlay(
         layers = _majority(layers)
     _lay(target, layers)
     if labels is not False:
-        texts = ids if labels is True else _each(labels, ids, "labels")
-        _write_labels(target, found, texts)
+        write_labels(target, label_places(dict(zip(ids, found, strict=True)), labels))
     return out
 
 
@@ -240,7 +241,7 @@ def cutout(image: Any, mask: RLELike, *, crop: bool = False) -> Any:
     Parameters
     ----------
     image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
-        RGB or RGBA.
+        RGB or RGBA. A PIL image is taken upright, as its EXIF orientation says.
     mask : Mask or rle
         Of the image's size.
     crop : bool
@@ -259,8 +260,9 @@ def cutout(image: Any, mask: RLELike, *, crop: bool = False) -> Any:
     if _is_pil(image):
         from PIL.Image import fromarray
 
-        mode = "RGBA" if image.has_transparency_data else "RGB"
-        return fromarray(cutout(np.asarray(image.convert(mode)), mask, crop=crop))
+        from klingmask.pictures import pixels
+
+        return fromarray(cutout(pixels(image), mask, crop=crop))
     picture, found = _checked_picture(image), Mask.from_rle(mask)
     _check_size(found, picture, "the mask")
     if crop:
@@ -296,13 +298,24 @@ def _checked_picture(image: npt.ArrayLike) -> Image:
 
 
 def _check_size(mask: Mask, picture: Image, name: str, index: int | None = None) -> None:
-    height, width = picture.shape[:2]
-    if mask.size != (height, width):
-        raise RLEError(
-            f"{name} has the size {mask.size}, the image {(height, width)}; "
-            f"mask.resize{(height, width)} would fit it",
-            index=index,
-        )
+    size = picture.shape[:2]
+    if mask.size == size:
+        return
+    if mask.size == size[::-1]:
+        hint = "one of them may be turned by 90 degrees"
+    elif _same_shape(mask.size, size):
+        hint = f"mask.resize{size} would fit it"
+    else:
+        hint = "the mask is of another image, or of one that was cropped or turned"
+    raise RLEError(f"{name} has the size {mask.size}, the image {size}; {hint}", index=index)
+
+
+def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether sizes may be those of one picture: scaled, one is off by less than a pixel."""
+    (height, width), (tall, wide) = one, other
+    if not (height and width and tall and wide):
+        return False
+    return abs(width * tall / height - wide) < 1 or abs(height * wide / width - tall) < 1
 
 
 def _lay(picture: Image, layers: list[_Layer]) -> None:
@@ -390,8 +403,21 @@ def _colors(colors: Colors | None, ids: list[Any]) -> list[tuple[int, int, int]]
     return chosen
 
 
-def _write_labels(picture: Image, masks: list[Mask], texts: list[Any]) -> None:
-    """Write white on dark, in the middle of each mask that has foreground."""
+def label_places(
+    masks: Masks, labels: bool | Sequence[object] | Mapping[Any, object] = True
+) -> list[tuple[str, float, float]]:
+    """Return the labels of masks, and the middle (x, y) of each; of those with foreground."""
+    ids, found = _with_ids(masks)
+    texts = ids if labels is True else _each(labels, ids, "labels")
+    return [
+        (str(text), *mask.centroid)
+        for mask, text in zip(found, texts, strict=True)
+        if mask and text is not None and str(text)
+    ]
+
+
+def write_labels(picture: Image, labels: Iterable[tuple[str, float, float]]) -> None:
+    """Write texts on a picture, white on dark, each with its middle at (x, y)."""
     try:
         from PIL import Image as Pillow
         from PIL import ImageDraw, ImageFont
@@ -401,19 +427,16 @@ def _write_labels(picture: Image, masks: list[Mask], texts: list[Any]) -> None:
     height, width = picture.shape[:2]
     size = max(11, height // 40)
     font = ImageFont.load_default(size)
-    for mask, text in zip(masks, texts, strict=True):
-        if not mask or text is None or not str(text):
-            continue
-        left, top, right, bottom = font.getbbox(str(text), stroke_width=size // 8)
+    for text, x, y in labels:
+        left, top, right, bottom = font.getbbox(text, stroke_width=size // 8)
         w, h = int(right - left) + 1, int(bottom - top) + 1
-        x, y = mask.centroid
         x0 = max(0, min(int(x - w / 2), width - w))
         y0 = max(0, min(int(y - h / 2), height - h))
         patch = picture[y0 : y0 + h, x0 : x0 + w]
         drawn = Pillow.fromarray(np.ascontiguousarray(patch))
         ImageDraw.Draw(drawn).text(
             (-left, -top),
-            str(text),
+            text,
             (255,) * picture.shape[2],
             font,
             stroke_width=size // 8,
