@@ -45,6 +45,12 @@ class Shell:
         assert b"\r" not in done.stderr, "a progress bar, and nobody is there to see it"
         return (done.stderr if fails else done.stdout).decode()
 
+    def errors(self, *words: str) -> str:
+        """What a command that succeeds says beside its result."""
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stderr.decode()
+
     def put(self, name: str, document: object) -> str:
         (self.folder / name).write_text(json.dumps(document))
         return name

@@ -173,10 +173,10 @@ def files(shell: Shell) -> None:
         (["encode", "small.png", "text.txt"], "text.txt: not a PNG that can be read"),
         (["overlay", "reply.json", "small.png", "-o", "x.png"], "the image (5, 5)"),
         (["overlay", "reply.json", "text.txt", "-o", "x.png"], "not a video that can be read"),
-        (["overlay", "frames.json", "small.png", "-o", "x.png"], "choose one with --where frame=0"),
+        (["overlay", "frames.json", "small.png", "-o", "x.png"], "example with --frame 0"),
         (["overlay", "reply.json", "none.png", "-o", "x.png"], "does not exist"),
         (["overlay", "endless.json", "small.png", "-o", "x.png"], "must be an integer, got inf"),
-        (["overlay", "reply.json", "bare.png", "-o", "x.png"], "bare.png: not an image that can"),
+        (["overlay", "reply.json", "bare.png", "-o", "x.png"], "bare.png is not a picture that"),
         (["task", "a", "-o", "loop"], "loop is a link that leads to no file"),
     ],
 )

@@ -1,15 +1,17 @@
 """`overlay`, `video` and `sheet`: masks on pictures and videos."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import click
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 import klingmask as km
+from klingmask import pictures
 from klingmask.cli.inputs import FILE_BEFORE_ANOTHER, WHERE, masks_of
 from klingmask.cli.outputs import (
     OUTPUT,
@@ -17,10 +19,13 @@ from klingmask.cli.outputs import (
     check_not_an_input,
     check_not_standard_output,
     check_png,
+    say,
     say_where,
     shows_progress,
     write_png,
 )
+from klingmask.datasets import LabelledMasks
+from klingmask.overlay import Masks
 
 __all__ = ["overlay", "sheet", "video"]
 
@@ -63,7 +68,8 @@ def _outline(default: int) -> Callable[[_Decorated], _Decorated]:
 @click.option(
     "--frame",
     type=_AT_LEAST_0,
-    help="The frame to draw on, if PICTURE is a video.  [default: the frame of the masks]",
+    help="The frame of a video or an animation to draw on, and that of the masks if FILE has "
+    "several.  [default: the frame of the masks]",
 )
 @_OPACITY
 @_outline(0)
@@ -79,31 +85,58 @@ def overlay(
     """Draw the masks of FILE over PICTURE, an image or a video, and write a PNG."""
     check_not_an_input(file.name, picture, output=output)
     check_png(output)
-    tracking = masks_of(file, where, picture).tracking()
-    frames = sorted(index for index, masks in tracking.items() if masks)
-    if len(frames) > 1:
-        raise click.ClickException(
-            f"the masks are of {len(frames)} frames; choose one with --where frame={frames[0]}"
-        )
-    if frame is None:
-        frame = frames[0] if frames else 0
-    masks = tracking[frames[0]] if frames else {}
-    write_png(km.overlay(_pixels(picture, frame), masks, **options), output)
+    found = masks_of(file, where, picture)
+    one_frame = any(condition.startswith("frame=") for condition in where)
+    masks, frame = _masks_on(found, frame, one_frame)
+    if not masks:
+        say(f"Warning: {file.name} has no mask for frame {frame}", err=True)
+    pixels, pixel_aspect = _pixels(picture, frame)
+    write_png(_with_square_pixels(km.overlay(pixels, masks, **options), pixel_aspect), output)
     say_where(output)
 
 
-def _pixels(path: Path, frame: int) -> npt.NDArray[np.uint8]:
-    """Read an image, or a frame of a video, as RGB or RGBA pixels."""
-    try:
-        with Image.open(path) as image:
-            mode = "RGBA" if image.has_transparency_data else "RGB"
-            return np.asarray(image.convert(mode))
-    except UnidentifiedImageError:
-        from klingmask.video import frame_at  # PyAV is needed for videos only
+def _masks_on(found: LabelledMasks, frame: int | None, one_frame: bool) -> tuple[Masks, int]:
+    """Return the masks to draw, and the number of the frame to draw them on.
 
-        return frame_at(path, frame)
-    except Exception as error:  # Pillow raises errors of many types about malformed files
-        raise click.ClickException(f"{path}: not an image that can be read: {error}") from error
+    `one_frame` says that --where has chosen the frame of the masks. They can then be drawn on
+    another frame, and so can the masks of a file that has those of a single frame.
+    """
+    tracking = found.tracking()
+    frames = sorted(index for index, masks in tracking.items() if masks)
+    if frame is None and len(frames) > 1:
+        raise click.ClickException(
+            f"the masks are of {len(frames)} frames, {frames[0]} to {frames[-1]}; "
+            f"choose one, for example with --frame {frames[0]}"
+        )
+    if frame is None:
+        frame = frames[0] if frames else 0
+    if len(tracking) > 1 and not (one_frame and len(frames) == 1):
+        # The masks of a frame are also those of the next `every` - 1 frames.
+        return tracking.get(frame // found.every * found.every, {}), frame
+    return (tracking[frames[0]] if frames else {}), frame
+
+
+def _pixels(path: Path, frame: int) -> tuple[npt.NDArray[np.uint8], Fraction]:
+    """Read an image, or a frame of a video: RGB or RGBA pixels, and their width by height."""
+    try:
+        return pictures.read(path, frame), Fraction(1)
+    except pictures.UnknownPictureError:
+        from klingmask.video.reading import opened  # PyAV is needed for videos only
+
+        with opened(path) as video:
+            shown = video.frame_at(frame)
+        return shown.pixels, shown.pixel_aspect
+
+
+def _with_square_pixels(
+    pixels: npt.NDArray[np.uint8], pixel_aspect: Fraction
+) -> npt.NDArray[np.uint8]:
+    """Stretch a picture to the shape in which players show it."""
+    height, width = pixels.shape[:2]
+    size = (round(width * max(pixel_aspect, 1)), round(height / min(pixel_aspect, 1)))
+    if size == (width, height):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size))
 
 
 @click.command()

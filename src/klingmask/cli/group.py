@@ -3,11 +3,13 @@
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
+from PIL import Image
 
 from klingmask.cli.advice import in_options
 from klingmask.quoting import printable
@@ -40,7 +42,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parse the arguments of a command, and run it."""
-        with _errors_in_one_line(), _signals_raise():
+        with _errors_in_one_line(), _signals_raise(), _warnings_in_one_line():
             return super().invoke(ctx)
 
 
@@ -66,6 +68,20 @@ def _errors_in_one_line() -> Iterator[None]:
         if not _is_expected(error):
             raise
         raise click.ClickException(printable(in_options(error))) from error
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print warnings without the line of Python that they come from."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        click.echo(printable(f"Warning: {message}"), err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        # Pillow warns of pictures over a limit of its own; klingmask's is --max-pixels.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _is_expected(error: Exception) -> bool:
