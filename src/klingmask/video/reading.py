@@ -157,7 +157,11 @@ def opened(source: Source) -> Iterator["Video"]:
     with Path(name).open("rb") as file:
         try:
             container = av.open(
-                _File(file), "r", options={"protocol_whitelist": ""}, metadata_errors="replace"
+                _File(file),
+                "r",
+                # Not `options`: PyAV before 17.1 may crash when streams appear late.
+                container_options={"protocol_whitelist": ""},
+                metadata_errors="replace",
             )
         except FAULTS as error:
             raise VideoError(f"{name} is not a video that can be read: {reason(error)}") from error
