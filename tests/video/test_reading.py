@@ -89,7 +89,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
         sound: Any = container.add_stream("aac", rate=48000)
         cover: Any = container.add_stream("png", rate=25)
         cover.height, cover.width, cover.pix_fmt = 48, 64, "rgb24"
-        cover.disposition = int(Disposition.attached_pic)
+        cover.disposition = Disposition.attached_pic.value
         for tone in tones(48000, "stereo"):
             container.mux(sound.encode(tone))
         container.mux(sound.encode(None))
