@@ -38,6 +38,8 @@ def test_a_clock_that_begins_anew_goes_on() -> None:
     expected = [time for _, time in first]
     again = played(PacketClock(jumps=True), [*first, *first], 400)
     assert again == expected + [time + 1200 for time in expected]
+    once = played(PacketClock(jumps=True), [("v", 1400), ("v", 2200), ("v", 1500), ("v", 1540)])
+    assert once == [1400, 2200, 2240, 2280]
     late = [*first[:-1], ("v", 1400), ("a", 2190), ("a", 1390)]  # the sound comes a little later
     assert played(PacketClock(jumps=True), late, 400) == [*expected[:-1], 2600, 2190, 2590]
 

@@ -19,7 +19,7 @@ FORWARD = Fraction(3600)
 FORWARD_OF_BROADCASTS = Fraction(10)
 """The same for formats whose clock may jump, such as MPEG-TS."""
 TOGETHER = Fraction(1)
-"""Seconds by which streams may be apart where the clock begins anew for all of them."""
+"""Seconds of nothing that a stream may have where the clock begins anew for all of them."""
 TICK = Fraction(1, 1000)
 """Seconds between two frames of one time; what Matroska can tell apart."""
 
@@ -49,12 +49,11 @@ class PacketClock:
         added = self._added.get(stream, self._latest)
         if stream in self._expected:
             expected, before = self._expected[stream], self._before[stream]
-            time = said + added
-            if time < before - BACKWARD or time > expected + self._forward:
+            if not before - BACKWARD <= said + added <= expected + self._forward:
+                # What another stream jumped by keeps the two together, if it may be the same jump.
+                if not before - BACKWARD <= said + self._latest <= expected + TOGETHER:
+                    self._latest = expected - said
                 added = self._latest
-                if abs(said + added - expected) > TOGETHER:
-                    added = expected - said
-                self._latest = added
         self._added[stream] = added
         ticks = round(added / base)
         packet.dts += ticks
