@@ -104,6 +104,23 @@ def test_what_cannot_be_read(tmp_path: Path, pixel_limit: Any) -> None:
         pictures.read(path)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_frames_of_animations(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "animation"
+    first, *others = (Image.new("RGB", (8, 8), (80 * index,) * 3) for index in range(3))
+    first.save(path, kind, save_all=True, append_images=others, lossless=True)
+    assert [int(pictures.read(path, frame)[4, 4, 0]) for frame in (0, 1, 2)] == [0, 80, 160]
+    with pytest.raises(IndexError, match="frame 3 of a picture with 3"):
+        pictures.read(path, 3)
+    path.write_bytes(photo(1))
+    assert pictures.read(path, 57).shape == (16, 24, 3)
+
+
+def test_content_that_is_cut_off() -> None:
+    with pytest.raises(PictureError, match="cannot be read"):
+        pictures.upright_content(photo(6)[:-400])
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_content_is_written_anew_only_to_turn_it(kind: str) -> None:
     for orientation in range(1, 9):
@@ -115,3 +132,14 @@ def test_content_is_written_anew_only_to_turn_it(kind: str) -> None:
             assert pictures.orientation(found) == 1
             expected = np.asarray(ImageOps.exif_transpose(given)).astype(int)
             assert np.abs(np.asarray(found) - expected).max() <= (12 if kind == "JPEG" else 0)
+
+
+def test_content_of_a_phone_with_a_second_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first, second = Image.fromarray(QUARTERS).convert("RGB"), Image.new("RGB", (8, 8))
+    content = content_of(first, "MPO", save_all=True, append_images=[second], exif=exif)
+    with Image.open(io.BytesIO(content)) as given:
+        assert given.format == "MPO"
+    with Image.open(io.BytesIO(pictures.upright_content(content))) as found:
+        assert (found.format, found.size) == ("JPEG", (16, 24))

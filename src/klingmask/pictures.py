@@ -43,6 +43,9 @@ TURNS = {
 """What makes a picture upright, by its EXIF orientation."""
 
 
+_ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}
+"""Formats whose pictures are shown one after the other; in others they are pages, or sizes."""
+
 _METADATA = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type xmp")
 """Where Pillow keeps what says how a picture is to be turned."""
 
@@ -121,12 +124,14 @@ def pixels(image: Image.Image) -> Pixels:
     return np.asarray(upright(image).convert(mode))
 
 
-def read(source: str | PathLike[str] | BinaryIO) -> Pixels:
+def read(source: str | PathLike[str] | BinaryIO, frame: int = 0) -> Pixels:
     """Read a picture of any kind that Pillow knows.
 
     Parameters
     ----------
     source : path, or file open for reading bytes
+    frame : int
+        Of an animation, counted from 0. Other pictures have but one, whatever the number.
 
     Returns
     -------
@@ -139,6 +144,8 @@ def read(source: str | PathLike[str] | BinaryIO) -> Pixels:
         If it is no picture.
     PictureError
         If it is damaged, or has more pixels than `set_max_pixels` allows.
+    IndexError
+        If an animation has no such frame.
 
     Examples
     --------
@@ -154,10 +161,15 @@ def read(source: str | PathLike[str] | BinaryIO) -> Pixels:
                     f"{name} has {image.height} x {image.width} pixels, over the limit of {limit}; "
                     "klingmask.set_max_pixels() raises it"
                 )
+            many = getattr(image, "n_frames", 1)
+            if many > 1 and image.format in _ANIMATIONS:
+                if not 0 <= frame < many:
+                    raise IndexError(f"frame {frame} of a picture with {many}, counted from 0")
+                image.seek(frame)
             return pixels(image)
     except UnidentifiedImageError as error:
         raise UnknownPictureError(f"{name} is not a picture that can be read") from error
-    except (PictureError, MemoryError):
+    except (PictureError, IndexError, MemoryError):
         raise
     except Exception as error:  # Pillow lets through whatever its parsing runs into
         if isinstance(error, OSError) and error.errno is not None:
@@ -177,12 +189,30 @@ def upright_content(content: bytes) -> bytes:
     -------
     bytes
         The same, or a file of the same format whose pixels are upright.
+
+    Raises
+    ------
+    PictureError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> content = Path("photo.jpg").read_bytes()  # doctest: +SKIP
+    >>> upright_content(content) == content  # doctest: +SKIP
+    False
     """
-    with Image.open(BytesIO(content)) as image:
-        if orientation(image) == 1:
-            return content
-        stream = BytesIO()
-        kept = {"icc_profile": image.info.get("icc_profile")}
-        # Of JPEG alone this is more than usual; other formats pay no heed.
-        upright(image).save(stream, image.format, quality=95, **kept)
-        return stream.getvalue()
+    try:
+        with Image.open(BytesIO(content)) as image:
+            if orientation(image) == 1:
+                return content
+            stream = BytesIO()
+            kept = {"icc_profile": image.info.get("icc_profile")}
+            # A JPEG of several pictures (MPO), as phones make them, becomes one of the first.
+            kind = "JPEG" if image.format == "MPO" else image.format
+            # Of JPEG alone this is more than usual; other formats pay no heed.
+            upright(image).save(stream, kind, quality=95, **kept)
+            return stream.getvalue()
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow lets through whatever its parsing runs into
+        raise PictureError(f"the picture cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from av.stream import Disposition
 from PIL import Image
 
 import klingmask as km
-from klingmask.video import VideoError, VideoWarning, frame_at, frames, overlay_video
+from klingmask.video import (
+    VideoError,
+    VideoWarning,
+    contact_sheet,
+    frame_at,
+    frames,
+    overlay_video,
+)
 from klingmask.video.reading import count_frames
 from tests.clips import greys, make_clip, tones, turn_by_90, with_matrix
 from tests.conftest import shared_file
@@ -316,3 +324,19 @@ def test_damage_of_any_kind_is_a_video_error(tmp_path: Path, kind: str) -> None:
         assert list(tmp_path.iterdir()) == [clip], seed
     assert 0 < len(refused) < 48
     assert [told for told in refused if str(clip) not in told or ".part" in told] == []
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    ts = make_clip(tmp_path / "clip.ts", greys(odd.LEVELS), codec="libx264")
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(lambda: pipe.write_bytes(ts.read_bytes()))
+        assert levels(pipe) == list(range(10))
+        writing.result()
+    for read_twice in (
+        lambda: contact_sheet(pipe),
+        lambda: overlay_video(pipe, [[], []], tmp_path / "out.mp4"),
+    ):
+        with pytest.raises(VideoError, match="write it to a file first"):
+            read_twice()

@@ -113,6 +113,9 @@ def test_progress_is_shown_when_wanted(
     assert capsys.readouterr().err == ""
     overlay_video(clip, {}, tmp_path / "out.mp4", progress=True)
     assert "10/10" in capsys.readouterr().err
+    long = odd.said_to_be_longer(tmp_path / "long.avi", 500)
+    overlay_video(long, {}, tmp_path / "out.mp4", progress=True)
+    assert capsys.readouterr().err.rstrip().split("\r")[-1].startswith("100%")
 
 
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:

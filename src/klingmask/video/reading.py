@@ -36,6 +36,7 @@ __all__ = [
     "Packet",
     "Source",
     "Video",
+    "check_read_again",
     "count_frames",
     "frame_at",
     "frames",
@@ -130,8 +131,17 @@ def frame_at(source: Source, index: int) -> Image:
 
 def count_frames(source: Source) -> int:
     """Count the frames of a video by decoding all, for what its header says may be wrong."""
+    check_read_again(source)
     with opened(source) as video:
         return sum(1 for packet in video.packets() for _ in video.decode(packet))
+
+
+def check_read_again(source: Source) -> None:
+    """See to it that a source can be read more than once."""
+    if Path(fsdecode(source)).is_fifo():
+        raise VideoError(
+            f"{fsdecode(source)} is a pipe, which can be read only once: write it to a file first"
+        )
 
 
 class Frame(NamedTuple):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from klingmask import get_max_pixels, pictures
 from klingmask.overlay import KLING_ALPHA, Colors, Masks, label_places, overlay, write_labels
 from klingmask.video.overlay import MasksByFrame, Tracking
-from klingmask.video.reading import Frame, Image, Source, opened
+from klingmask.video.reading import Frame, Image, Source, check_read_again, opened
 
 try:
     from PIL import Image as Pillow
@@ -122,6 +122,7 @@ def _said(source: Source | Sequence[npt.ArrayLike | Pillow.Image]) -> int:
     """How many frames there are, as far as the header says."""
     if not isinstance(source, (str, PathLike)):
         return len(source)
+    check_read_again(source)
     with opened(source) as video:
         return video.stream.frames
 

@@ -113,6 +113,9 @@ def map_video(
                 bar.update()
         video.check_any()
         output.finish()
+        if bar.total != index:  # which the header said
+            bar.total = index
+            bar.refresh()
 
 
 def _format_of(destination: Source) -> str:
