@@ -99,11 +99,12 @@ def contact_sheet(
         across = min(columns, max(1, len(wanted)))
         edges = [place * width // across for place in range(across + 1)]
         by_frame = MasksByFrame({} if tracking is None else tracking, step, total)
+        chosen = set(wanted)
         tiles: list[Image] = []
         counted = 0
         for index, frame in enumerate(_frames(source)):
             counted += 1
-            if index in wanted:
+            if index in chosen:
                 place = len(tiles) % across
                 size = _tile_size(frame, edges[place + 1] - edges[place])
                 _check_area(width, (size[0] + 2 * _LINE) * math.ceil(len(wanted) / across))
