@@ -15,7 +15,7 @@
  * chooses by itself. */
 typedef struct {
     unsigned long checks;
-    unsigned long iou_by_bits, iou_by_tiers, iou_by_index;
+    unsigned long iou_by_bits, iou_by_spans, iou_by_index;
     unsigned long set_runs; /* calls of the kernel */
 } test_tally;
 

@@ -62,7 +62,7 @@ static void check_tall(uint32_t height, uint32_t width)
 /* About as many columns as pieces are counted for, or not (KM_FEW_COLUMNS). */
 static void check_wide(void)
 {
-    sample s = random_sample(1 + below(4), KM_FEW_COLUMNS - 5 + below(50));
+    sample s = random_sample(1 + below(4), KM_COUNT_FROM_COLUMNS - 5 + below(50));
     check_transforms(&s);
     discard(&s);
 }
@@ -132,7 +132,7 @@ int main(void)
         count_calls_of_set_runs();
         done = (test_tally){0};
         check_everything();
-        CHECK(done.iou_by_bits > 100 && done.iou_by_tiers > 50 && done.iou_by_index > 100 &&
+        CHECK(done.iou_by_bits > 100 && done.iou_by_spans > 50 && done.iou_by_index > 100 &&
               done.set_runs > 500);
         printf("core: %lu checks hold with %s, memory %s\n", done.checks, level, how);
     }

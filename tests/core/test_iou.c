@@ -1,7 +1,7 @@
 /* Intersection over union, in each of the ways that iou.c computes it. */
 #include "harness.h"
 
-/* By runs if each mask meets one other, else by bits or tiers. */
+/* By runs if each mask meets one other, else by bits or spans. */
 void check_iou(const sample *a, const sample *b)
 {
     size_t n = (size_t)km_pixels(&a->mask);
@@ -20,9 +20,9 @@ void check_iou(const sample *a, const sample *b)
         size_t words = km_iou_prepare(first, many, second, many, shapes);
         uint64_t *scratch = room(words, sizeof *scratch);
         CHECK(km_iou(shapes, many, many, scratch, iou, NULL));
-        CHECK(many > 1 || (!shapes[0].bits && !shapes[0].n_tiers));
+        CHECK(many > 1 || (!shapes[0].bits && !shapes[0].n_spans));
         done.iou_by_bits += shapes[0].bits && shapes[many].bits;
-        done.iou_by_tiers += shapes[0].n_tiers && shapes[many].n_tiers;
+        done.iou_by_spans += shapes[0].n_spans && shapes[many].n_spans;
         for (size_t i = 0; i < many * many; i++)
             CHECK(iou[i] == (either ? (double)both / (double)either : 0.0));
         free(scratch);

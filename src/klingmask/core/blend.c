@@ -1,9 +1,9 @@
-/* Masks onto pixels: colours source-over, 8 bits a channel, no gamma.
+/* Masks laid over pixels in a colour: source-over, 8 bits a channel, without gamma.
  *
- * A mask becomes bits, row by row, and only where they are set are pixels read and
- * written. Layers are laid in groups whose bits fit a few MiB, so memory does not grow
- * with the number of masks, and an image crosses the bus once a group. Masks of a few
- * pixels far apart are laid pixel by pixel: their boxes are large and nearly empty.
+ * The mask's box becomes row-major bits, and pixels are read and written only where bits are set.
+ * Layers are laid in groups whose bits take a few MiB. So memory does not grow with the number of
+ * masks, and an image is read from memory once for each group. Masks of a few pixels far apart are
+ * laid pixel by pixel: their boxes are large and nearly empty.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -20,13 +20,13 @@ typedef struct km_ready {
     size_t words; /* of a row of the box */
     uint64_t *inside, *line;
     km_tint tint, line_tint;
-    struct km_ready *next; /* is laid on top of this one */
+    struct km_ready *next; /* laid on top of this one */
 } km_ready;
 
 enum {
     READY_WORDS = (sizeof(km_ready) + 7) / 8,
-    /* Layers are laid in groups: a group is drawn into bits, then goes over the image at once.
-     * Bits of 2 MiB stay in the caches, and 16 masks of 1280 x 720 fit. */
+    /* Of a group: 2 MiB of bits, which stay in the L2 or L3 cache and hold 16 masks of 1280 x 720.
+     */
     GROUP_WORDS = (2 << 20) / 8,
     /* A mask with fewer pixels than this many words of bits is laid pixel by pixel: blending a
      * pixel takes about as long as clearing, drawing and scanning 8 words. */
@@ -38,7 +38,7 @@ static size_t bitmap_words(km_box box)
     return box.height * km_words(box.width);
 }
 
-/* What a layer takes of the scratch, without and with the memory that only making its line needs. */
+/* The scratch that a layer takes, and the scratch to make it, which for a line is more. */
 static size_t words_to_keep(const km_layer *layer, km_box box)
 {
     return READY_WORDS + bitmap_words(box) * (layer->outline ? 2 : 1);
@@ -72,26 +72,26 @@ static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, un
     }
 }
 
-/* The word of which bit i is what is `by` bits before bit i of row[word], or behind it; outside the
- * row nothing is set. */
+/* The 64 bits of a row that are `by` bits before those of a word, and those that are `by` bits
+ * behind them. Outside the row, bits are 0. */
 static uint64_t word_before(const uint64_t *row, size_t word, uint32_t by)
 {
     size_t whole = by / KM_WORD, bits = by % KM_WORD;
-    uint64_t near = word >= whole ? row[word - whole] : 0;
-    uint64_t far = bits > 0 && word > whole ? row[word - whole - 1] : 0;
-    return bits > 0 ? near << bits | far >> (KM_WORD - bits) : near;
+    uint64_t high = word >= whole ? row[word - whole] : 0;
+    uint64_t low = bits > 0 && word > whole ? row[word - whole - 1] : 0;
+    return bits > 0 ? high << bits | low >> (KM_WORD - bits) : high;
 }
 
 static uint64_t word_behind(const uint64_t *row, size_t word, size_t words, uint32_t by)
 {
     size_t whole = by / KM_WORD, bits = by % KM_WORD;
-    uint64_t near = whole < words - word ? row[word + whole] : 0;
-    uint64_t far = bits > 0 && whole + 1 < words - word ? row[word + whole + 1] : 0;
-    return bits > 0 ? near >> bits | far << (KM_WORD - bits) : near;
+    uint64_t low = whole < words - word ? row[word + whole] : 0;
+    uint64_t high = bits > 0 && whole + 1 < words - word ? row[word + whole + 1] : 0;
+    return bits > 0 ? low >> bits | high << (KM_WORD - bits) : low;
 }
 
-/* Takes away what is not surrounded: pixels of which one that is `by` above, below, to the left or
- * to the right is not set. Outside the box nothing is. Returns whether something is left. */
+/* Keeps the pixels that are set, as are the four that are `by` above, below, to the left and to the
+ * right. Outside the box none is set. Returns whether some are kept. */
 static bool erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words, uint32_t by)
 {
     uint64_t any = 0;
@@ -108,14 +108,14 @@ static bool erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words,
     return any != 0;
 }
 
-/* Splits the inside into what is further than `width` from the edge, and the line. Distance is
- * along rows and columns, so what is within n of a pixel is a diamond; four diamonds of n whose
- * middles are m <= n away, above, below, left and right, are one of n + m: each step may be as long
- * as all before it. */
+/* Splits the inside into the pixels that are further than `width` from the edge, and the line.
+ * Distance is counted along rows and columns, so the pixels within n of one are a diamond. The
+ * diamonds of n around the four pixels that are m <= n above, below, left and right of it cover the
+ * diamond of n + m. So a step may be as long as all steps before it together. */
 static void split_line(km_ready *ready, uint32_t width, uint64_t *spare)
 {
     size_t words = bitmap_words(ready->box);
-    uint64_t *eroded = ready->line; /* for now */
+    uint64_t *eroded = ready->line; /* until the line is known */
     memcpy(eroded, ready->inside, words * sizeof *eroded);
     bool any = true;
     for (uint32_t done = 0; any && done < width;) {
@@ -142,8 +142,8 @@ static bool all_opaque(const uint8_t *pixels, size_t n)
     return alpha == 255;
 }
 
-/* Straight alpha: each side counts by what it covers, in 255 * 255ths. Rounded to
- * the nearest, ties up. `alpha` is not 0. */
+/* Blends a pixel with straight alpha. The color counts by alpha, the pixel by its own alpha times
+ * what is left; both are in units of 1 / 255**2. Rounds to nearest, ties up. `alpha` is not 0. */
 static void blend_pixel(uint8_t *pixel, const uint8_t *color, unsigned alpha)
 {
     uint32_t below = (uint32_t)pixel[3] * (255 - alpha), cover = alpha * 255u + below;
@@ -155,7 +155,7 @@ static void blend_pixel(uint8_t *pixel, const uint8_t *color, unsigned alpha)
 static void blend_row(const uint64_t *bits, size_t words, size_t columns, const km_tint *tint,
                       const km_layer *layer, unsigned channels, uint8_t *pixels)
 {
-    /* What covers all, or covers an opaque image, is the same on every channel. */
+    /* If the tint or the image is opaque, all channels are blended alike, alpha too. */
     if (channels == 3 || tint->keep == 0 || all_opaque(pixels, columns)) {
         km_simd.blend(bits, words, channels, tint, pixels);
         return;
@@ -183,7 +183,8 @@ static km_ready *prepare(const km_layer *layer, km_box box, unsigned channels, u
     return ready;
 }
 
-/* Lays a group, row by row of the image: each row is in the L1 cache for all layers. */
+/* Lays the layers of a group, row by row of the image: a row stays in the L1 cache for all of them.
+ */
 static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
                       km_watch *watch)
 {
@@ -215,14 +216,14 @@ static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels,
     return true;
 }
 
-/* Whether a mask of so many pixels is all line: a pixel is inside only if all pixels within `width`
- * steps along rows and columns are foreground, and those are 2 * width * (width + 1) + 1. */
+/* Whether a mask has so few pixels that all of them belong to the line: around a pixel of the
+ * inside, all 2 * width * (width + 1) + 1 pixels within `width` are foreground. */
 static bool is_all_line(uint64_t area, uint64_t width)
 {
     return width > 0 && (area + 1) / 2 <= width * (width + 1);
 }
 
-/* Lays a mask without bits. */
+/* Lays a mask pixel by pixel, without bits. */
 static void lay_pixels(const km_layer *layer, unsigned alpha, unsigned channels, uint8_t *pixels,
                        ptrdiff_t stride)
 {
@@ -247,8 +248,8 @@ bool km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixe
         km_box box = km_bounds(layer->mask);
         uint64_t area = km_area(layer->mask);
         bool all_line = is_all_line(area, layer->outline);
-        bool sparse = (all_line || layer->outline == 0) &&
-                      area < bitmap_words(box) / WORDS_OF_A_PIXEL;
+        bool sparse =
+            (all_line || layer->outline == 0) && area < bitmap_words(box) / WORDS_OF_A_PIXEL;
         if (area == 0)
             continue;
         if (group && (sparse || words_to_make(layer, box) > words - used)) {
@@ -276,7 +277,7 @@ size_t km_render_scratch(const km_mask *mask)
     return bitmap_words(km_bounds(mask));
 }
 
-/* Every byte is written once; layers are seldom small enough for a core's own cache. */
+/* Writes every byte once. Few pictures fit the L2 cache, so `clear` is told that none does. */
 void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch)
 {
     km_box box = km_bounds(mask);

@@ -1,14 +1,14 @@
 /* Intersection over union of many masks with many others.
  *
- * Each mask is prepared once, in a form that is quick to meet others in:
+ * Each mask is prepared once, in a form in which its intersection with another is quick to find:
  *
- *     tiers   where the foreground of every column starts and ends: most objects
- *             have a piece or two in a column, so a few vectors tell what is shared
- *     bits    a bit for every pixel of the box: for small masks, or of many pieces
+ *     spans   where the foreground of each column starts and ends. Most objects have a span or two
+ * in a column, and vectors compare many columns at once. bits    a bit for each pixel of the mask's
+ * box, in bands of 64 rows. For small masks, and for masks of many spans in a column.
  *
- * All masks of a call have the form that costs them less together. A mask of which it
- * would take too much memory has none: then runs meet runs. For masks of many runs that
- * meet others that way there is an index, so that those of few runs look up theirs.
+ * All masks of a call have the same form, the one that costs less for all of them. A mask for which
+ * it would take too much memory has none, and its runs are compared with the other's runs. If such
+ * a mask has many runs, it gets an index, in which masks of few runs look up theirs.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -25,7 +25,7 @@ static bool boxes_meet(km_box a, km_box b)
 
 /* ---- runs ---- */
 
-/* Walks both masks' runs at once; `end` is where the current run ends. */
+/* Walks through the runs of both masks at once. */
 static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
 {
     size_t i = 0, j = 0;
@@ -48,8 +48,8 @@ static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
     }
 }
 
-/* Where each run ends, and how much foreground there is up to there: two numbers of 32 bits for
- * each run. Returns where what it writes ends. */
+/* Writes the index of a mask: where each run ends, and how much foreground there is before that, in
+ * 32 bits each. Returns the end of the index. */
 static uint64_t *fill_index(km_shape *shape, uint64_t *scratch)
 {
     const km_mask *mask = shape->mask;
@@ -65,7 +65,8 @@ static uint64_t *fill_index(km_shape *shape, uint64_t *scratch)
     return scratch + mask->n_runs;
 }
 
-/* The first run from `i` on that ends after the pixel, or n_runs: doubling steps, then halving. */
+/* The first run from `i` on that ends behind the pixel, or n_runs: found in doubling steps, then by
+ * halving. */
 static size_t run_at(const km_shape *shape, size_t i, uint64_t pixel)
 {
     size_t n = shape->mask->n_runs, step = 1;
@@ -84,7 +85,7 @@ static size_t run_at(const km_shape *shape, size_t i, uint64_t pixel)
     return i;
 }
 
-/* The foreground before a pixel that lies in run `i`, or behind all runs. */
+/* How much foreground there is before a pixel of run `i`; or of all runs, if `i` is n_runs. */
 static uint64_t area_before(const km_shape *shape, size_t i, uint64_t pixel)
 {
     if (i == 0)
@@ -93,7 +94,7 @@ static uint64_t area_before(const km_shape *shape, size_t i, uint64_t pixel)
            (i & 1 && i < shape->mask->n_runs ? pixel - shape->ends[i - 1] : 0);
 }
 
-/* Looks up each run of foreground of a mask of few runs in one that has an index. */
+/* Looks up each run of foreground of one mask in the index of the other. */
 static uint64_t intersection_by_index(const km_mask *few, const km_shape *many)
 {
     uint64_t place = 0, area = 0;
@@ -109,88 +110,88 @@ static uint64_t intersection_by_index(const km_mask *few, const km_shape *many)
     return area;
 }
 
-/* ---- tiers ---- */
+/* ---- spans ---- */
 
-enum { TALLEST = 1 << 15 }; /* rows, exclusive: so that they fit the kernel */
+/* Spans are for images of fewer rows, since the kernel adds rows as signed numbers of 16 bits. */
+enum { TOO_MANY_ROWS = 1 << 15 };
 
-static uint32_t width_of(const km_tier *tier)
+static uint32_t width_of(const km_spans *spans)
 {
-    return tier->right - tier->left;
+    return spans->right - spans->left;
 }
 
-/* Finds the columns of every tier; leaves n_tiers at 0 if there are too many. */
-static void measure_tiers(km_shape *shape)
+/* Finds how many spans the columns have at most, and which columns have an nth. Leaves n_spans at 0
+ * if there are more than KM_MAX_SPANS. */
+static void measure_spans(km_shape *shape)
 {
     const km_mask *mask = shape->mask;
-    km_tier *tiers = shape->tiers;
+    km_spans *spans = shape->spans;
     km_pixel pixel = {0, 0};
-    uint32_t column = UINT32_MAX; /* that of the piece before */
-    unsigned n = 0, tier = 0;
+    uint32_t column = UINT32_MAX; /* the column of the piece before */
+    unsigned n = 0, nth = 0;
     for (size_t i = 1; i < mask->n_runs; i += 2) {
         km_skip(&pixel, mask->runs[i - 1], mask->height);
-        tier = pixel.column == column ? tier + 1 : 0;
-        if (tier == KM_TIERS)
+        nth = pixel.column == column ? nth + 1 : 0;
+        if (nth == KM_MAX_SPANS)
             return;
-        if (tier == n)
-            tiers[n++].left = pixel.column / KM_GRID * KM_GRID;
-        tiers[tier].right = pixel.column + 1;
+        if (nth == n)
+            spans[n++].left = pixel.column / KM_SPAN_COLUMNS * KM_SPAN_COLUMNS;
+        spans[nth].right = pixel.column + 1;
         pixel.row += mask->runs[i];
-        if (pixel.row > mask->height) { /* on into other columns, from their top */
+        if (pixel.row > mask->height) { /* the run goes on at the top of the next columns */
             uint64_t columns = (pixel.row - 1) / mask->height;
             pixel.row -= columns * mask->height;
             pixel.column += (uint32_t)columns;
-            tier = 0;
-            tiers[0].right = pixel.column + 1;
+            nth = 0;
+            spans[0].right = pixel.column + 1;
         }
         column = pixel.column;
     }
-    shape->n_tiers = n;
+    shape->n_spans = n;
     for (unsigned i = 0; i < n; i++)
-        tiers[i].right = (tiers[i].right + KM_GRID - 1) / KM_GRID * KM_GRID;
+        spans[i].right = (spans[i].right + KM_SPAN_COLUMNS - 1) / KM_SPAN_COLUMNS * KM_SPAN_COLUMNS;
 }
 
-/* Two numbers of 16 bits for each column. */
-static size_t words_of_tiers(const km_shape *shape)
+/* A span takes two numbers of 16 bits. */
+static size_t words_of_spans(const km_shape *shape)
 {
     size_t words = 0;
-    for (unsigned i = 0; i < shape->n_tiers; i++)
-        words += width_of(&shape->tiers[i]) / (sizeof(uint64_t) / (2 * sizeof(uint16_t)));
+    for (unsigned i = 0; i < shape->n_spans; i++)
+        words += width_of(&shape->spans[i]) / (sizeof(uint64_t) / (2 * sizeof(uint16_t)));
     return words;
 }
 
-/* Returns where what it writes ends. */
-static uint64_t *fill_tiers(km_shape *shape, uint64_t *scratch)
+/* Writes the spans of a mask. Returns their end. */
+static uint64_t *fill_spans(km_shape *shape, uint64_t *scratch)
 {
-    size_t words = words_of_tiers(shape);
+    size_t words = words_of_spans(shape);
     km_walk walk = km_walk_start(shape->mask);
     km_piece piece;
     uint32_t column = UINT32_MAX;
-    unsigned tier = 0;
+    unsigned nth = 0;
     uint16_t *next = (uint16_t *)scratch;
     memset(scratch, 0, words * sizeof *scratch);
-    for (unsigned i = 0; i < shape->n_tiers; i++) {
-        shape->tiers[i].firsts = next;
-        shape->tiers[i].ends = next + width_of(&shape->tiers[i]);
-        next += 2 * (size_t)width_of(&shape->tiers[i]);
+    for (unsigned i = 0; i < shape->n_spans; i++) {
+        shape->spans[i].firsts = next;
+        shape->spans[i].ends = next + width_of(&shape->spans[i]);
+        next += 2 * (size_t)width_of(&shape->spans[i]);
     }
     while (km_walk_on(&walk, &piece)) {
-        tier = piece.column == column ? tier + 1 : 0;
+        nth = piece.column == column ? nth + 1 : 0;
         column = piece.column;
-        uint32_t at = column - shape->tiers[tier].left;
-        shape->tiers[tier].firsts[at] = (uint16_t)piece.first;
-        shape->tiers[tier].ends[at] = (uint16_t)piece.end;
+        uint32_t at = column - shape->spans[nth].left;
+        shape->spans[nth].firsts[at] = (uint16_t)piece.first;
+        shape->spans[nth].ends[at] = (uint16_t)piece.end;
     }
     return scratch + words;
 }
 
 /* ---- bits ---- */
 
-/* The bits of a mask cover its box, 64 rows of the image a word: band after
- * band, in each a word for every column. So the same word of two masks is the
- * same piece of the image, and the words of one band lie side by side: from a
- * column that is a multiple of KM_VECTOR_WORDS to another, at an address that is one of
- * so many words, so that vectors of two masks meet without being cut. */
-static km_box on_grid(km_box box)
+/* The bits of a mask cover its box in bands of 64 rows of the image, with a word for each column:
+ * see core/README.md. A word covers the same pixels in all masks. For whole vectors at aligned
+ * addresses, boxes are widened to columns that are multiples of KM_VECTOR_WORDS. */
+static km_box widened(km_box box)
 {
     uint64_t end =
         ((uint64_t)box.x + box.width + KM_VECTOR_WORDS - 1) / KM_VECTOR_WORDS * KM_VECTOR_WORDS;
@@ -211,14 +212,14 @@ static uint32_t bands_end(km_box box)
 
 static uint64_t words_of_bits(const km_shape *shape)
 {
-    km_box box = on_grid(shape->box);
+    km_box box = widened(shape->box);
     return (uint64_t)(bands_end(box) - first_band(box)) * box.width;
 }
 
-/* Returns where what it writes ends. */
+/* Writes the bits of a mask. Returns their end. */
 static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
 {
-    km_box box = on_grid(shape->box);
+    km_box box = widened(shape->box);
     size_t words = (size_t)words_of_bits(shape);
     uint64_t top = (uint64_t)first_band(box) * KM_WORD;
     km_walk walk = km_walk_start(shape->mask);
@@ -233,14 +234,14 @@ static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
 
 static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
 {
-    km_box p = on_grid(a->box), q = on_grid(b->box);
+    km_box p = widened(a->box), q = widened(b->box);
     uint32_t left = p.x > q.x ? p.x : q.x;
     uint32_t right = p.x + p.width < q.x + q.width ? p.x + p.width : q.x + q.width;
     uint32_t first = first_band(p) > first_band(q) ? first_band(p) : first_band(q);
     uint32_t end = bands_end(p) < bands_end(q) ? bands_end(p) : bands_end(q);
     if (first >= end)
         return 0;
-    km_block block = {
+    km_band_pair block = {
         .a = a->bits + (size_t)(first - first_band(p)) * p.width + (left - p.x),
         .b = b->bits + (size_t)(first - first_band(q)) * q.width + (left - q.x),
         .width_a = p.width,
@@ -251,42 +252,48 @@ static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
     return km_simd.count_shared(&block);
 }
 
-/* ---- the best of them ---- */
+/* ---- which form ---- */
 
-/* Runs do for masks that meet fewer others. */
-enum { FEW = 3 };
+/* Masks are prepared if each is compared with so many others. For fewer, their runs are compared.
+ */
+enum { PREPARE_FROM_MASKS = 3 };
 
-/* An index is made for masks of at least so many runs; and used if the other has so many times
- * fewer, since to look up a run takes about as long as to walk over 16. */
-enum { INDEX_FROM = 64, RUNS_OF_A_LOOK_UP = 16 };
+/* Masks of so many runs get an index. It is used if the other mask has RUNS_OF_A_LOOK_UP times
+ * fewer runs: looking up a run takes about as long as walking through so many. */
+enum { INDEX_FROM_RUNS = 64, RUNS_OF_A_LOOK_UP = 16 };
 
-/* A form takes no more memory than a multiple of the mask's runs. */
+/* A form takes at most so many words for each run of the mask. */
+enum { MAX_WORDS_A_RUN = 16 };
+
 static bool is_worth(uint64_t words, const km_shape *shape)
 {
-    return words <= 16 * (uint64_t)shape->mask->n_runs;
+    return words <= MAX_WORDS_A_RUN * (uint64_t)shape->mask->n_runs;
 }
 
-/* What it costs to meet others, in a unit of no account: for tiers, every two that meet
- * take some vectors of columns and as long again as a branch or two that are missed. */
-static uint64_t cost_of_tiers(const km_shape *shape)
+/* What a comparison costs: as long as so many columns of spans take. To compare the nth spans of
+ * one mask with those of another costs their columns, and a misprediction or two. */
+enum { MISPREDICTION_COLUMNS = 256, WORD_OF_BITS_COLUMNS = 6 };
+
+static uint64_t cost_of_spans(const km_shape *shape)
 {
-    return (uint64_t)shape->n_tiers * shape->n_tiers * (shape->box.width + 256);
+    return (uint64_t)shape->n_spans * shape->n_spans * (shape->box.width + MISPREDICTION_COLUMNS);
 }
 
 static uint64_t cost_of_bits(const km_shape *shape)
 {
-    return 6 * words_of_bits(shape);
+    return WORD_OF_BITS_COLUMNS * words_of_bits(shape);
 }
 
-/* Masks that meet many by runs get an index. Returns how many words these take. */
+/* Gives masks of many runs an index, if some masks have no form and each is compared with enough
+ * others. Returns how many words the indexes take. */
 static size_t choose_indexed(km_shape *shapes, size_t n_a, size_t n_b)
 {
     size_t words = 0, with_bits = 0, n = n_a + n_b;
     for (size_t i = 0; i < n; i++)
         with_bits += shapes[i].wants_bits || shapes[i].area == 0;
     for (size_t i = 0; i < n && with_bits < n; i++) {
-        shapes[i].wants_index =
-            shapes[i].mask->n_runs >= INDEX_FROM && (i < n_a ? n_b : n_a) >= FEW;
+        shapes[i].wants_index = shapes[i].mask->n_runs >= INDEX_FROM_RUNS &&
+                                (i < n_a ? n_b : n_a) >= PREPARE_FROM_MASKS;
         words += shapes[i].wants_index ? shapes[i].mask->n_runs : 0;
     }
     return words;
@@ -294,35 +301,36 @@ static size_t choose_indexed(km_shape *shapes, size_t n_a, size_t n_b)
 
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes)
 {
-    size_t n = n_a + n_b, words_tiers = 0, words_bits = 0;
-    uint64_t tiers = 0, bits = 0;
-    bool all_have_tiers = true;
+    size_t n = n_a + n_b, words_spans = 0, words_bits = 0;
+    uint64_t spans = 0, bits = 0;
+    bool all_have_spans = true;
     for (size_t i = 0; i < n; i++) {
         km_shape *shape = &shapes[i];
         const km_mask *mask = i < n_a ? &a[i] : &b[i - n_a];
         *shape = (km_shape){.mask = mask, .area = km_area(mask), .box = km_bounds(mask)};
-        if (shape->area == 0 || n_a < FEW || n_b < FEW)
+        if (shape->area == 0 || n_a < PREPARE_FROM_MASKS || n_b < PREPARE_FROM_MASKS)
             continue;
-        if (all_have_tiers && mask->height < TALLEST && mask->width < UINT32_MAX - KM_GRID)
-            measure_tiers(shape);
-        if (!is_worth(words_of_tiers(shape), shape))
-            shape->n_tiers = 0;
+        if (all_have_spans && mask->height < TOO_MANY_ROWS &&
+            mask->width < UINT32_MAX - KM_SPAN_COLUMNS)
+            measure_spans(shape);
+        if (!is_worth(words_of_spans(shape), shape))
+            shape->n_spans = 0;
         shape->wants_bits =
             mask->width < UINT32_MAX - KM_VECTOR_WORDS && is_worth(words_of_bits(shape), shape);
-        words_tiers += words_of_tiers(shape);
+        words_spans += words_of_spans(shape);
         words_bits += shape->wants_bits ? (size_t)words_of_bits(shape) : 0;
-        tiers += cost_of_tiers(shape);
+        spans += cost_of_spans(shape);
         bits += cost_of_bits(shape);
-        all_have_tiers &= shape->n_tiers > 0;
+        all_have_spans &= shape->n_spans > 0;
     }
-    bool choose_tiers = all_have_tiers && tiers < bits;
+    bool choose_spans = all_have_spans && spans < bits;
     for (size_t i = 0; i < n; i++)
-        if (choose_tiers)
+        if (choose_spans)
             shapes[i].wants_bits = false;
         else
-            shapes[i].n_tiers = 0;
-    size_t words = choose_tiers ? words_tiers : words_bits;
-    if (!choose_tiers)
+            shapes[i].n_spans = 0;
+    size_t words = choose_spans ? words_spans : words_bits;
+    if (!choose_spans)
         words += choose_indexed(shapes, n_a, n_b);
     return words ? KM_VECTOR_WORDS - 1 /* to align the first */ + words : 0;
 }
@@ -332,8 +340,8 @@ static uint64_t intersection(const km_shape *a, const km_shape *b)
     size_t runs_a = a->mask->n_runs, runs_b = b->mask->n_runs;
     if (!boxes_meet(a->box, b->box))
         return 0;
-    if (a->n_tiers && b->n_tiers)
-        return km_simd.overlap(a->tiers, a->n_tiers, b->tiers, b->n_tiers);
+    if (a->n_spans && b->n_spans)
+        return km_simd.overlap_spans(a->spans, a->n_spans, b->spans, b->n_spans);
     if (a->bits && b->bits)
         return intersection_of_bits(a, b);
     if (a->ends && runs_b < runs_a / RUNS_OF_A_LOOK_UP)
@@ -343,12 +351,12 @@ static uint64_t intersection(const km_shape *a, const km_shape *b)
     return intersection_of_runs(a->mask, b->mask);
 }
 
-/* About how long two masks take to meet, for the watch. */
+/* About how much work it is to compare two masks, for the watch. */
 static uint64_t work_of(const km_shape *a, const km_shape *b)
 {
-    if (a->n_tiers && b->n_tiers) {
+    if (a->n_spans && b->n_spans) {
         uint32_t columns = a->box.width < b->box.width ? a->box.width : b->box.width;
-        return (uint64_t)a->n_tiers * b->n_tiers * (columns / 8 + 16);
+        return (uint64_t)a->n_spans * b->n_spans * (columns / 8 + 16);
     }
     if (a->bits && b->bits)
         return words_of_bits(a) < words_of_bits(b) ? words_of_bits(a) : words_of_bits(b);
@@ -365,12 +373,13 @@ bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double 
         const uint64_t *start = scratch;
         if (shapes[i].wants_bits)
             scratch = set_bits(&shapes[i], scratch);
-        else if (shapes[i].n_tiers)
-            scratch = fill_tiers(&shapes[i], scratch);
+        else if (shapes[i].n_spans)
+            scratch = fill_spans(&shapes[i], scratch);
         if (km_stopped(watch, (uint64_t)(scratch - start) + shapes[i].mask->n_runs))
             return false;
     }
-    for (size_t i = 0; i < n_a + n_b; i++) { /* behind the bits, which are aligned */
+    for (size_t i = 0; i < n_a + n_b;
+         i++) { /* behind the bits, which are aligned: an index is not */
         if (shapes[i].wants_index)
             scratch = fill_index(&shapes[i], scratch);
         if (km_stopped(watch, shapes[i].mask->n_runs))

@@ -1,19 +1,20 @@
 /* The codec for compressed run-length masks, in plain C11.
  *
- * Four representations, and the borders between them:
+ *     counts text  <->  runs  <->  bits  <->  pixels
  *
- *     counts text  <->  run lengths  <->  bits  <->  pixels
- *       counts.c         setops.c, measure.c   raster.c
- *                        iou.c, transform.c
+ *     counts.c      counts text <-> runs
+ *     raster.c      runs <-> pixels
+ *     setops.c, transform.c, measure.c, iou.c, votes.c      runs -> runs, or numbers
+ *     blend.c       runs -> colours in a picture
  *
- * Nothing here knows Python, allocates memory or keeps state: the caller owns
- * every buffer, and each function says how large it has to be.
+ * Nothing here knows Python or allocates memory. The caller owns every buffer, and each function
+ * says how large it has to be. The only state is the table of kernels in simd/simd.h, which is
+ * filled before anything else is called. README.md explains the terms.
  *
- * Run lengths are uint32, go down the columns of the image and alternate
- * between background and foreground, starting with background. They are
- * canonical when no run but the first is 0 and there is at least one run;
- * every function here takes and leaves canonical runs, save km_read, which
- * makes them so. An image has fewer than 2**32 pixels.
+ * Runs are uint32, go down the columns of the image and alternate between background and
+ * foreground, starting with background. They are canonical if there is at least one and none but
+ * the first is 0. Every function takes and gives canonical runs, save km_read, which makes them so.
+ * An image has fewer than 2**32 pixels.
  */
 #ifndef KLINGMASK_H
 #define KLINGMASK_H
@@ -24,7 +25,7 @@
 
 #define KM_MAX_PIXELS UINT32_MAX
 
-/* One mask: borrowed canonical runs and the size of its image. */
+/* One mask: canonical runs, which are somebody else's, and the size of its image. */
 typedef struct {
     const uint32_t *runs;
     size_t n_runs;
@@ -63,7 +64,7 @@ static inline bool km_stopped(km_watch *watch, uint64_t work)
     return watch->stop(watch->context);
 }
 
-/* ---- counts.c: counts text and foreign run lengths <-> canonical runs ---- */
+/* ---- counts.c: counts text, or run lengths of any source, <-> canonical runs ---- */
 
 typedef enum {
     KM_OK = 0,
@@ -76,8 +77,8 @@ typedef enum {
     KM_STOPPED    /* nothing is wrong: the watch said to stop */
 } km_fault;
 
-/* A mask as it arrives: a counts text (chars) or plain run lengths (lengths);
- * the other pointer is NULL. `length` counts characters or runs. */
+/* A mask as it arrives: counts text (`chars`) or run lengths (`lengths`). The other pointer is
+ * NULL. `length` is the number of characters or runs. */
 typedef struct {
     const char *chars;
     const uint32_t *lengths;
@@ -93,58 +94,58 @@ typedef struct {
     int64_t value;   /* the character, the run, or the sum of the runs */
 } km_failure;
 
-/* Vectors may write so many runs past the last one. */
+/* Kernels may write so many runs past the last one. */
 enum { KM_READ_SLACK = 32 };
 
-/* How many runs a source may turn into at the most. */
+/* The most runs that a source may become. */
 static inline size_t km_read_capacity(const km_source *source)
 {
     return source->length + 2;
 }
 
-/* What a batch of sources takes. */
+/* What a batch of sources needs. */
 typedef struct {
-    size_t total, largest; /* capacity, of all and of one */
-    size_t same;           /* how many at the start have the size of the first: n if all do */
+    size_t total, largest; /* capacities: their sum, and the largest */
+    size_t same;           /* how many, from the first on, have the size of the first */
 } km_batch;
 
 km_batch km_survey(const km_source *sources, size_t n);
 
-/* Reads a source into canonical runs (of its capacity and KM_READ_SLACK), points `mask` at
- * them and says how much foreground there is. Strict reading refuses codes that are longer
- * than they need be and runs that fall short of the image; otherwise the missing tail is
- * background. Returns false and says so in `failure`, of source 0, if it is not well-formed. */
+/* Reads a source into canonical runs, points `mask` at them and gives their area. `runs` has room
+ * for its capacity and KM_READ_SLACK. Strict reading refuses codes that are longer than they need
+ * be and runs that fall short of the image. Otherwise missing pixels are background. If the source
+ * is not well-formed, returns false and what is wrong in `failure` (as source 0). */
 bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
              km_failure *failure);
 
-/* Reads `n` sources, one after the other in `runs` (the sum of their capacities and
- * KM_READ_SLACK), into `masks` (n). Stops at the first failure. On success `*n_runs` is the
- * number of runs written. */
+/* Reads n sources into `masks` (n), with their runs one after the other in `runs`, which has room
+ * for the sum of their capacities and KM_READ_SLACK. Stops at the first failure, as km_read does.
+ * On success `*n_runs` is the number of runs written. */
 bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
                  km_mask *masks, km_failure *failure, km_watch *watch);
 
-/* Room for `n_runs` runs as text: at most 7 characters each, and what vectors may
- * write past the last one. */
+/* Room for so many runs as text: 7 characters for each, and 64 that kernels may write past the last
+ * one. */
 static inline size_t km_format_capacity(size_t n_runs)
 {
     return n_runs * 7 + 64;
 }
 
-/* Writes the runs as text (no terminator) and returns its length. */
+/* Writes runs as text, without a 0 at the end. Returns the length of the text. */
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 
-/* ---- raster.c: runs <-> pixels, one byte each, non-zero is foreground ---- */
+/* ---- raster.c: runs <-> pixels of one byte; foreground is what is not 0 ---- */
 
-/* Where the pixels go to, from the size of all that is written at once: a core's own cache, one
- * that cores share, or memory. Only how they are written depends on it. */
+/* Which memory holds all pixels that the caller writes at once: the L2 cache, the L3 cache, or only
+ * the memory itself. Pixels are written in the way that is fastest there; they are the same. */
 typedef enum { KM_TO_CORE, KM_TO_SHARED, KM_TO_MEMORY } km_target;
 
 /* Column-major, contiguous. `cleared` says that all pixels are 0 before. */
 void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_target target,
                        uint8_t *pixels);
 
-/* Row-major, `stride` bytes from row to row; `scratch` has km_decode_rows_scratch() words
- * of 64 bits. */
+/* Row-major, `stride` bytes from row to row. `scratch` has km_decode_rows_scratch() words of 64
+ * bits. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
 void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
                     uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch);
@@ -154,13 +155,13 @@ typedef struct {
     uint32_t x, y, width, height;
 } km_box;
 
-/* The bits of a mask in its bounding box, row-major: km_words(box.width) words of
- * 64 bits a row, bit i of word j for column 64 * j + i of the box. */
+/* Draws the bits of a mask in its bounding box, row-major: a row has km_words(box.width) words of
+ * 64 bits, and bit i of word j is for column 64 * j + i of the box. */
 void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
 
-/* Encoding takes two steps, so that the caller can allocate exactly: scan
- * turns pixels into a scratch of km_scan_*_scratch() 64-bit words and returns
- * the number of runs; runs writes that many. In between, the scratch stays where it is. */
+/* Pixels are encoded in two steps, so that the caller can make room for just the runs. km_scan_*
+ * finds the changes, in a scratch of km_scan_*_scratch() words of 64 bits, and returns the number
+ * of runs. km_runs_* writes that many. In between, the scratch may not be moved. */
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
 void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
@@ -170,9 +171,9 @@ size_t km_scan_rows(const uint8_t *pixels, ptrdiff_t stride, uint32_t height, ui
                     uint64_t *scratch);
 void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
 
-/* ---- setops.c: set algebra on runs; all masks of a call share one size ---- */
+/* ---- setops.c: set algebra; all masks of a call have one size ---- */
 
-/* Truth tables: bit 2*a + b says whether the result is foreground. */
+/* Truth tables: bit 2 * a + b is the result for pixels a and b, which are 0 or 1. */
 typedef enum {
     KM_INTERSECTION = 0x8,
     KM_DIFFERENCE = 0x4,
@@ -180,16 +181,17 @@ typedef enum {
     KM_UNION = 0xe
 } km_operation;
 
-/* Combines two masks; `runs` has room for a->n_runs + b->n_runs. */
+/* Combines two masks. `runs` has room for a->n_runs + b->n_runs. Returns the number of runs, as all
+ * functions do that write runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
-/* Combines n >= 1 masks under KM_UNION or KM_INTERSECTION. `runs` has room for
- * km_total_runs(), `scratch` km_combine_all_scratch() words. */
+/* The KM_UNION or KM_INTERSECTION of n >= 1 masks. `runs` has room for km_total_runs(), `scratch`
+ * for km_combine_all_scratch() words of 64 bits. */
 size_t km_combine_all_scratch(const km_mask *masks, size_t n);
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
                       uint64_t *scratch);
 
-/* `runs` has room for mask->n_runs + 1. */
+/* The complement. `runs` has room for mask->n_runs + 1. */
 size_t km_complement(const km_mask *mask, uint32_t *runs);
 
 /* ---- votes.c: which group of masks has the most at each pixel ---- */
@@ -203,18 +205,18 @@ size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups); 
 bool km_plurality(const km_mask *masks, const uint32_t *groups, size_t n, uint32_t n_groups,
                   uint32_t *runs, km_mask *winners, uint64_t *scratch, km_watch *watch);
 
-/* ---- transform.c: a mask on another grid; runs in, canonical runs out ---- */
+/* ---- transform.c: masks on another grid ---- */
 
-/* `runs` has room for what the function's capacity says, `scratch` for mask->n_runs numbers.
- * A mask of few runs may become one of more than there is memory for. */
+/* `runs` has room for what km_*_capacity says, which may be more than there is memory for.
+ * `scratch` has room for mask->n_runs numbers. */
 
-/* A full box that lies inside the image. */
+/* The mask of a box, which lies in the image. */
 uint64_t km_box_capacity(km_box box, uint32_t height);
 size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
 
-/* Room for the pieces of masks of fewer columns is not counted, which would take as long as
- * writing them: each column may cut a run. */
-enum { KM_FEW_COLUMNS = 4096 };
+/* Only for masks of so many columns, km_shift_capacity counts the runs, which takes as long as
+ * writing them. For others it takes a run more for each column, which may cut one. */
+enum { KM_COUNT_FROM_COLUMNS = 4096 };
 
 /* What becomes of a mask. */
 typedef struct {
@@ -242,77 +244,77 @@ uint64_t km_transform_capacity(const km_transform *transform, const km_mask *mas
 size_t km_transform_mask(const km_transform *transform, const km_mask *mask, uint32_t *runs,
                          uint32_t *scratch);
 
-/* ---- blend.c: masks onto pixels of 3 or 4 channels of 8 bits ---- */
+/* ---- blend.c: masks over pictures of 3 or 4 channels of 8 bits ---- */
 
 typedef struct {
     const km_mask *mask;
-    uint8_t color[4]; /* red, green, blue; alpha where it is opaque */
+    uint8_t color[4]; /* red, green, blue, and the alpha of what is opaque */
     uint8_t opacity;
-    uint32_t outline; /* the width of an opaque line along the inside of the edge */
+    uint32_t outline; /* width of an opaque line along the edge, within the mask; 0 for none */
 } km_layer;
 
-/* Lays the layers over an image (height, width, channels), one on the other: RGB,
- * or RGBA with straight alpha. `stride` bytes go from row to row, `scratch` has `words` words
- * of 64 bits, at least km_blend_scratch(): a few MiB, or what the largest mask needs. Returns false
- * if it was stopped; then some layers are laid. */
+/* Lays the layers, one after the other, over an image of 3 channels (RGB) or 4 (RGBA, straight
+ * alpha), with `stride` bytes from row to row. `scratch` has `words` words of 64 bits, at least
+ * km_blend_scratch(): a few MiB, or what the largest mask needs. Returns false if it was stopped;
+ * then some layers are laid. */
 size_t km_blend_scratch(const km_layer *layers, size_t n);
 bool km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
               ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch);
 
-/* Draws a mask as an image of its own, row-major: the color on the foreground, all
- * 0 elsewhere. `scratch` has km_render_scratch() words of 64 bits. */
+/* Draws a mask as a picture, row-major RGBA: the color for foreground, 0 for background. `scratch`
+ * has km_render_scratch() words of 64 bits. */
 size_t km_render_scratch(const km_mask *mask);
 void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch);
 
-/* ---- measure.c: numbers about masks ---- */
+/* ---- measure.c: measures of masks ---- */
 
 bool km_contains(const km_mask *mask, uint32_t x, uint32_t y);
 
 uint64_t km_area(const km_mask *mask);
 
-/* The mean of the foreground's pixel centres, (0.5, 0.5) being that of the first
- * pixel; (0, 0) for an empty mask. */
+/* The mean of the centres of the foreground's pixels. The centre of the first pixel of an image is
+ * (0.5, 0.5). (0, 0) for an empty mask. */
 void km_centroid(const km_mask *mask, double *x, double *y);
 
 km_box km_bounds(const km_mask *mask);
 
-/* The area of n sources, or their boxes (x, y, width, height), whichever is not NULL. They
- * are read strictly, one after the other, into `runs`, which has room for the largest
- * capacity and KM_READ_SLACK. Stops at the first failure, as km_read does. */
+/* Measures n sources: their areas, and their boxes (x, y, width, height); either may be NULL. They
+ * are read strictly, each into `runs`, which has room for the largest capacity and KM_READ_SLACK.
+ * Stops at the first failure, as km_read does. */
 bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
                 km_failure *failure, km_watch *watch);
 
-/* ---- iou.c: how much masks have in common ---- */
+/* ---- iou.c: intersection over union ---- */
 
-/* Pieces of foreground, one in a column at the most: rows firsts[i] to ends[i] - 1 of
- * column left + i, both 0 if it has none. Left and right are multiples of KM_GRID, rows
- * below 2**15. */
-enum { KM_GRID = 16 };
+/* The first span of foreground in each column, or the second, and so on: rows firsts[i] to ends[i]
+ * - 1 of column left + i, both 0 if the column has no such span. Columns left to right - 1 are
+ * listed; both are multiples of KM_SPAN_COLUMNS. The image has fewer than 2**15 rows. */
+enum { KM_SPAN_COLUMNS = 16 };
 typedef struct {
     uint32_t left, right;
     uint16_t *firsts, *ends;
-} km_tier;
+} km_spans;
 
-/* A mask as IoU wants it: its measures, and its foreground in the forms that it meets
- * others in. */
-enum { KM_TIERS = 8 };
+/* A mask that is prepared for km_iou: its measures, and its foreground in some of the forms that
+ * iou.c describes. */
+enum { KM_MAX_SPANS = 8 };
 typedef struct {
     const km_mask *mask;
     uint64_t area;
     km_box box;
-    unsigned n_tiers;        /* 0 if they are not used */
-    km_tier tiers[KM_TIERS]; /* the first, second, ... piece of every column */
+    unsigned n_spans;             /* the most that a column has; 0 if they are not used */
+    km_spans spans[KM_MAX_SPANS]; /* the first spans, the second, ... */
     bool wants_bits;
     const uint64_t *bits;
     bool wants_index;
-    uint32_t *ends, *areas; /* where each run ends, and the foreground up to there; or NULL */
+    uint32_t *ends, *areas; /* index: where each run ends, and the foreground before; or NULL */
 } km_shape;
 
-/* Intersection over union of every a with every b, row-major (n_a, n_b); 0 where both are
- * empty. All masks have one size. Takes two steps: km_iou_prepare measures the masks into
- * `shapes`, which has room for n_a + n_b, and returns how many words of 64 bits km_iou
- * needs as `scratch` (NULL if none): at most a fixed multiple of the runs. It returns false if it
- * was stopped. */
+/* Intersection over union of each a with each b, row-major (n_a, n_b): 0 where both masks are
+ * empty. All masks have one size. It takes two steps. km_iou_prepare measures the masks into
+ * `shapes` (n_a + n_b) and returns how many words of 64 bits km_iou needs as `scratch`: at most a
+ * fixed multiple of the runs. If it is 0, `scratch` may be NULL. km_iou returns false if it was
+ * stopped. */
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes);
 bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
             km_watch *watch);

@@ -330,7 +330,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
     km_scan scan = scan_of_rows(scratch, height, width);
     uint32_t end = 0;
     bool dense = scan.found->dense;
-    km_changes listed[KM_LISTED];
+    km_changes listed[KM_LIST_WORDS];
     size_t n_listed = 0;
     for (size_t word = 0; word < km_words(width); word++) {
         uint64_t any = 0;
@@ -348,7 +348,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
                 }
                 listed[n_listed] = changes;
                 n_listed += changes.bits != 0;
-                if (n_listed == KM_LISTED) {
+                if (n_listed == KM_LIST_WORDS) {
                     runs = km_write_runs(listed, n_listed, dense, &end, runs);
                     n_listed = 0;
                 }

@@ -47,7 +47,7 @@ static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_
 
 /* Words with changes that are listed, where there are many, before they become runs: the list stays
  * in the L1 cache. */
-enum { KM_LISTED = 256 };
+enum { KM_LIST_WORDS = 256 };
 
 /* The same for n words, each of which has changes. */
 static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,

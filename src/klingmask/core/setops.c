@@ -1,4 +1,5 @@
-/* Set algebra on runs: masks in, canonical runs out, no pixel touched. */
+/* Set algebra: from canonical runs to canonical runs, without pixels. Two masks are merged run by
+ * run. Many are united in bits, column-major, where that is faster. */
 #include "bits.h"
 #include "klingmask.h"
 #include "runs.h"
@@ -9,7 +10,7 @@
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs)
 {
     km_writer writer = km_writer_start(runs);
-    size_t i = 0, j = 0; /* the current runs; odd ones are foreground */
+    size_t i = 0, j = 0; /* the current runs: foreground at odd indices */
     uint32_t left_a = a->runs[0], left_b = b->runs[0];
     for (;;) {
         uint32_t length = left_a < left_b ? left_a : left_b;
@@ -19,7 +20,7 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
         left_b -= length;
         if (left_a == 0) {
             if (++i == a->n_runs)
-                break; /* so has b: both cover the image */
+                break; /* b ends here, too: both cover the image */
             left_a = a->runs[i];
         }
         if (left_b == 0) {
@@ -31,9 +32,8 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
     return writer.n;
 }
 
-/* Neighbours are combined pair by pair, then the results, as a merge sort
- * does: a run takes part in log n merges, not in n. `folds` has room for n
- * masks, `other` for all runs. */
+/* Combines neighbours, then the results, and so on, as merge sort does: a run takes part in log n
+ * merges and not in n. `folds` has room for n masks, `other` for all runs. */
 static size_t combine_by_merging(km_operation operation, const km_mask *masks, size_t n,
                                  uint32_t *runs, km_mask *folds, uint32_t *other)
 {
@@ -50,7 +50,7 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
                 memcpy(next, level[i].runs, level[i].n_runs * sizeof *next);
             fold.runs = next;
             next += fold.n_runs;
-            folds[n_folds++] = fold; /* entry i / 2: behind what is still to be read */
+            folds[n_folds++] = fold; /* overwrites entry i / 2 of the level, which has been read */
         }
         level = folds;
         n = n_folds;
@@ -63,11 +63,12 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
     return level[0].n_runs;
 }
 
-/* The pixels, in column-major order, outside which nothing has to be looked at. */
+/* Pixels from..to - 1, in column-major order: what lies outside them is known. */
 typedef struct {
     uint64_t from, to;
 } km_extent;
 
+/* From the first pixel of foreground to the last. */
 static km_extent extent_of(const km_mask *mask)
 {
     if (mask->n_runs < 2)
@@ -100,10 +101,10 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
     return shared.from < shared.to ? shared : (km_extent){0, 0};
 }
 
-/* Sets the bits, of which the first is for the first pixel of the extent, that are foreground of
- * some mask, or background of some, and those past the extent; clears the others. Words that are
- * full change no more: they are left out from both ends, and soon that is all of them if the masks
- * have nothing in common. */
+/* Makes a line of bits, of which the first is for the first pixel of the extent. A bit is set if
+ * the pixel is foreground in some mask (or, without `foreground`, background in some mask), and
+ * past the extent. Full words at both ends are left out of the next masks: of an intersection of
+ * masks that have little in common, that is soon all of them. */
 static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
                        uint64_t *bits)
 {
@@ -115,7 +116,7 @@ static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_exten
         bits[high - 1] = km_range(tail, KM_WORD);
     for (size_t i = 0; i < n && low < high; i++) {
         const uint32_t *own = masks[i].runs;
-        size_t skip = foreground; /* a run of background */
+        size_t skip = foreground; /* the first run is background */
         km_simd.set_runs(own + skip, masks[i].n_runs - skip, foreground ? own[0] : 0,
                          extent.from + low * KM_WORD, extent.from + high * KM_WORD, bits + low);
         while (low < high && bits[low] == full)
@@ -125,8 +126,9 @@ static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_exten
     }
 }
 
-/* A union is what the foreground of some mask takes up, an intersection what no mask's background
- * does. The bits from scratch[1] on begin with the extent, outside which there is background. */
+/* A union is the foreground of all masks together. An intersection is what the background of all
+ * masks together leaves. The line of bits is at scratch[1]; outside the extent there is background.
+ */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
                               uint32_t *runs, uint64_t *scratch)
 {
@@ -137,15 +139,15 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     uint32_t *next = runs, end = 0;
     unite_bits(masks, n, uniting, extent, bits);
     bits[-1] = background;
-    for (size_t i = 0; i < words; i += KM_LISTED) {
-        km_changes listed[KM_LISTED];
+    for (size_t i = 0; i < words; i += KM_LIST_WORDS) {
+        km_changes listed[KM_LIST_WORDS];
         km_tally tally = {0, 0};
-        size_t some = words - i < KM_LISTED ? words - i : KM_LISTED;
+        size_t some = words - i < KM_LIST_WORDS ? words - i : KM_LIST_WORDS;
         uint32_t first = (uint32_t)(extent.from + i * KM_WORD);
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         next = km_write_runs(listed, found, km_is_dense(tally), &end, next);
     }
-    /* Where the extent ends with foreground, so do the bits, and no change shows it. */
+    /* If the extent ends with foreground, no change in the bits ends its run. */
     if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) {
         *next++ = (uint32_t)extent.to - end;
         end = (uint32_t)extent.to;
@@ -155,26 +157,27 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     return (size_t)(next - runs);
 }
 
-/* How many words of bits are worth it, or 0. They are set and read by the word, runs merged one by
- * one; but a few runs in a large image are too many words to read, and many masks of a few runs
- * beside one of many too many to set. */
+/* How many words of bits to make, or 0 if merging runs is faster. Merging takes time for each run,
+ * and bits for each word. A few runs in a large image are too many words to read. A mask of many
+ * runs and many of a few runs that span the image are too many words to set. */
 static size_t words_worth_it(const km_mask *masks, size_t n)
 {
-    enum { READ = 8, SET = 64 }; /* words for a run */
+    enum { MAX_READ_A_RUN = 8, MAX_SET_A_RUN = 64 }; /* words */
     km_extent all = extent_of_union(masks, n);
     uint64_t words = km_words(all.to - all.from), set = 0, total = km_total_runs(masks, n);
     for (size_t i = 0; i < n; i++) {
         km_extent own = extent_of(&masks[i]);
         set += km_words(own.to - own.from);
     }
-    return n > 2 && words <= READ * total && set <= SET * total ? (size_t)words : 0;
+    return n > 2 && words <= MAX_READ_A_RUN * total && set <= MAX_SET_A_RUN * total ? (size_t)words
+                                                                                    : 0;
 }
 
 size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 {
     size_t words = words_worth_it(masks, n);
     if (words > 0)
-        return 1 + words + KM_VECTOR_WORDS; /* for what vectors look at too */
+        return 1 + words + KM_VECTOR_WORDS; /* kernels read and write past the line */
     return (n * sizeof(km_mask) + km_total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) +
            1;
 }

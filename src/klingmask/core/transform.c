@@ -102,7 +102,7 @@ static void shift(const km_mask *mask, int64_t x, int64_t y, uint32_t width, km_
 static uint64_t frame_capacity(const km_mask *mask, int64_t x, int64_t y, uint32_t height,
                                uint32_t width)
 {
-    if (mask->width < KM_FEW_COLUMNS)
+    if (mask->width < KM_COUNT_FROM_COLUMNS)
         return room_for(mask->n_runs / 2 + (uint64_t)mask->width);
     km_output output = output_start(NULL, height);
     shift(mask, x, y, width, &output);

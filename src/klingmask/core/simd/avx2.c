@@ -372,7 +372,7 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
     stamp_plain(bits, i, n, color, pixels);
 }
 
-KM_KERNEL static uint64_t count_shared(const km_block *block)
+KM_KERNEL static uint64_t count_shared(const km_band_pair *block)
 {
     /* How many bits each value of four bits has; 32 of them are looked up at once. */
     const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
@@ -404,7 +404,7 @@ static inline sums no_sums(void)
     return _mm256_setzero_si256();
 }
 
-static inline sums add_shared(sums sum, const km_tier *a, size_t i, const km_tier *b, size_t j)
+static inline sums add_shared(sums sum, const km_spans *a, size_t i, const km_spans *b, size_t j)
 {
     __m256i first = _mm256_max_epu16(load(a->firsts + i), load(b->firsts + j));
     __m256i end = _mm256_min_epu16(load(a->ends + i), load(b->ends + j));
@@ -422,7 +422,7 @@ static inline uint64_t total_of(sums sum)
     return total;
 }
 
-#include "simd/generic/overlap.inc"
+#include "simd/generic/overlap_spans.inc"
 
 KM_TARGET_END
 
@@ -440,7 +440,7 @@ const km_kernels km_avx2 = {
     .blend = blend,
     .stamp = stamp,
     .count_shared = count_shared,
-    .overlap = overlap,
+    .overlap_spans = overlap_spans,
 };
 
 #endif

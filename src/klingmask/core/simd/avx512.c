@@ -219,7 +219,7 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
 
 /* ---- measures ---- */
 
-KM_KERNEL static uint64_t count_shared(const km_block *block)
+KM_KERNEL static uint64_t count_shared(const km_band_pair *block)
 {
     __m512i sum = _mm512_setzero_si512();
     const uint64_t *a = block->a, *b = block->b;

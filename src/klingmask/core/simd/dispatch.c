@@ -28,7 +28,7 @@ km_kernels km_simd;
     do_with(write_codes)                                                                           \
     do_with(row_range)                                                                             \
     do_with(count_shared)                                                                          \
-    do_with(overlap)
+    do_with(overlap_spans)
 /* clang-format on */
 
 #define KM_COUNT(kernel) +1

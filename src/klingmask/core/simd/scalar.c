@@ -187,7 +187,7 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
 
 /* ---- measures ---- */
 
-KM_KERNEL static uint64_t count_shared(const km_block *block)
+KM_KERNEL static uint64_t count_shared(const km_band_pair *block)
 {
     uint64_t count = 0;
     const uint64_t *a = block->a, *b = block->b;
@@ -204,9 +204,9 @@ static inline sums no_sums(void)
     return 0;
 }
 
-static inline sums add_shared(sums sum, const km_tier *a, size_t i, const km_tier *b, size_t j)
+static inline sums add_shared(sums sum, const km_spans *a, size_t i, const km_spans *b, size_t j)
 {
-    for (unsigned n = 0; n < KM_GRID; n++, i++, j++) {
+    for (unsigned n = 0; n < KM_SPAN_COLUMNS; n++, i++, j++) {
         uint16_t end = a->ends[i] < b->ends[j] ? a->ends[i] : b->ends[j];
         uint16_t first = a->firsts[i] > b->firsts[j] ? a->firsts[i] : b->firsts[j];
         sum += end > first ? (unsigned)(end - first) : 0;
@@ -219,7 +219,7 @@ static inline uint64_t total_of(sums sum)
     return sum;
 }
 
-#include "simd/generic/overlap.inc"
+#include "simd/generic/overlap_spans.inc"
 
 const km_kernels km_scalar = {
     .pack_rows = pack_rows,
@@ -235,5 +235,5 @@ const km_kernels km_scalar = {
     .blend = blend,
     .stamp = stamp,
     .count_shared = count_shared,
-    .overlap = overlap,
+    .overlap_spans = overlap_spans,
 };

@@ -94,13 +94,13 @@ typedef struct {
     uint16_t keep;
 } km_tint;
 
-/* The part of the bands of two masks that covers the same pixels. Addresses, widths and columns
- * are multiples of KM_VECTOR_WORDS words. */
+/* The parts of two masks' bands that cover the same pixels. Addresses, widths and columns are
+ * multiples of KM_VECTOR_WORDS words. */
 typedef struct {
     const uint64_t *a, *b;
     size_t width_a, width_b; /* words from one band to the next */
     size_t columns, bands;
-} km_block;
+} km_band_pair;
 
 /* ---- the table ---- */
 
@@ -198,10 +198,11 @@ typedef struct {
     void (*row_range)(km_row_range *range);
 
     /* Counts the bits that are set in both masks. */
-    uint64_t (*count_shared)(const km_block *block);
+    uint64_t (*count_shared)(const km_band_pair *block);
 
-    /* Counts the pixels that are in a tier of both masks. */
-    uint64_t (*overlap)(const km_tier *a, size_t n_a, const km_tier *b, size_t n_b);
+    /* Counts the pixels that both masks have: the rows that some span of a column in the one shares
+     * with some span of the column in the other. */
+    uint64_t (*overlap_spans)(const km_spans *a, size_t n_a, const km_spans *b, size_t n_b);
 } km_kernels;
 
 extern km_kernels km_simd;
