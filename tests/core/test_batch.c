@@ -62,8 +62,7 @@ static void check_columns(const km_mask *masks, size_t n)
 }
 
 /* Images of the masks, in rows with gaps or in columns. */
-static void check_stacks(const km_mask *masks, const km_source *sources, const sample *samples,
-                         size_t n)
+static void check_stacks(const km_mask *masks, const km_rle *rles, const sample *samples, size_t n)
 {
     uint32_t height = masks->height, width = masks->width;
     km_stack stack = {.n = n, .columns = below(2), .height = height, .width = width};
@@ -77,17 +76,16 @@ static void check_stacks(const km_mask *masks, const km_source *sources, const s
     km_painting how = {.value = (uint8_t)(1 + below(255)), .zeroed = below(2)};
     how.bytes = below(2) ? bytes : UINT64_C(1) << 40;
     uint8_t before = how.zeroed ? 0 : 7;
-    size_t largest = km_survey(sources, n).largest + KM_READ_SLACK;
+    size_t largest = km_survey(rles, n).largest + KM_READ_SLACK;
     uint32_t *read = room(largest, sizeof *read);
     uint64_t *scratch = room(km_paint_scratch(&stack), sizeof *scratch);
     stack.pixels = room(bytes, 1);
-    for (unsigned from_sources = 0; from_sources < 2; from_sources++) {
+    for (unsigned from_rles = 0; from_rles < 2; from_rles++) {
         km_failure failure;
         if (bytes > 0)
             memset(stack.pixels, before, bytes);
-        CHECK(from_sources ? km_paint_sources(&how, sources, true, &stack, read, scratch, &failure,
-                                              NULL)
-                           : km_paint(&how, masks, &stack, scratch, NULL));
+        CHECK(from_rles ? km_paint_rles(&how, rles, true, &stack, read, scratch, &failure, NULL)
+                        : km_paint(&how, masks, &stack, scratch, NULL));
         for (size_t i = 0; last > 0 && i < bytes; i++) {
             size_t image = i / (size_t)stack.step, at = i % (size_t)stack.step;
             size_t stride = stack.columns ? height : (size_t)stack.stride;
@@ -99,10 +97,10 @@ static void check_stacks(const km_mask *masks, const km_source *sources, const s
         }
         unsigned asked = 0;
         km_watch watch = {stop_at_once, &asked, 0};
-        if (from_sources) {
-            CHECK(n == 0 || (!km_paint_sources(&how, sources, true, &stack, read, scratch,
-                                               &failure, &watch) &&
-                             failure.fault == KM_STOPPED && asked == 1));
+        if (from_rles) {
+            CHECK(n == 0 ||
+                  (!km_paint_rles(&how, rles, true, &stack, read, scratch, &failure, &watch) &&
+                   failure.fault == KM_STOPPED && asked == 1));
         } else {
             CHECK(n == 0 || (!km_paint(&how, masks, &stack, scratch, &watch) && asked == 1));
         }
@@ -133,9 +131,9 @@ static void check_stacks(const km_mask *masks, const km_source *sources, const s
     km_lay_out(found, n, runs);
     CHECK(km_equal(found, masks, n));
     position = (km_position){0, 0, 0};
-    CHECK(n == 0 || (km_encode(&stack, scanned, &position, runs, total, found, &watch) ==
-                         KM_WAS_STOPPED &&
-                     asked == 1));
+    CHECK(n == 0 ||
+          (km_encode(&stack, scanned, &position, runs, total, found, &watch) == KM_WAS_STOPPED &&
+           asked == 1));
     free(found);
     free(scanned);
     free(runs);
@@ -146,7 +144,8 @@ static void check_stacks(const km_mask *masks, const km_source *sources, const s
 
 static void check_transforms_of_all(const km_mask *masks, size_t n)
 {
-    km_transform t = {.kind = (int)below(KM_COMPLEMENT + 1), .x = 1, .y = 2, .height = 9, .width = 7};
+    km_transform t = {
+        .kind = (int)below(KM_COMPLEMENT + 1), .x = 1, .y = 2, .height = 9, .width = 7};
     km_mask *results = room(n, sizeof *results);
     uint32_t *scratch = room(km_most_runs(masks, n), sizeof *scratch), *runs = NULL;
     km_position position = {0, 0, 0};
@@ -219,20 +218,20 @@ void check_batch(uint32_t height, uint32_t width, size_t n)
 {
     sample *samples = room(n, sizeof *samples);
     km_mask *masks = room(n, sizeof *masks);
-    km_source *sources = room(n, sizeof *sources);
+    km_rle *rles = room(n, sizeof *rles);
     for (size_t i = 0; i < n; i++) {
         samples[i] = random_sample(height, width);
         masks[i] = samples[i].mask;
-        sources[i] = (km_source){NULL, masks[i].runs, masks[i].n_runs, height, width};
+        rles[i] = (km_rle){NULL, masks[i].runs, masks[i].n_runs, height, width};
     }
     check_columns(masks, n);
     if (n > 0)
-        check_stacks(masks, sources, samples, n);
+        check_stacks(masks, rles, samples, n);
     check_transforms_of_all(masks, n);
     check_pairs(masks, n);
     for (size_t i = 0; i < n; i++)
         discard(&samples[i]);
-    free(sources);
+    free(rles);
     free(masks);
     free(samples);
 }

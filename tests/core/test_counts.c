@@ -7,13 +7,13 @@ bool read_one(const char *text, size_t length, const km_mask *size, bool strict,
     char *exact = room(length, 1);
     if (length)
         memcpy(exact, text, length);
-    km_source source = {length ? exact : "", NULL, length, size->height, size->width};
-    *runs = room(km_read_capacity(&source) + KM_READ_SLACK, sizeof **runs);
+    km_rle rle = {length ? exact : "", NULL, length, size->height, size->width};
+    *runs = room(km_read_capacity(&rle) + KM_READ_SLACK, sizeof **runs);
     uint64_t area;
-    bool fine = km_read(&source, strict, *runs, mask, &area, failure);
+    bool fine = km_read(&rle, strict, *runs, mask, &area, failure);
     if (fine) {
         CHECK(mask->runs == *runs);
-        CHECK(mask->n_runs <= km_read_capacity(&source));
+        CHECK(mask->n_runs <= km_read_capacity(&rle));
         CHECK(area == km_area(mask));
     }
     free(exact);
@@ -41,7 +41,7 @@ void check_counts(const sample *s)
             if (read_one(damaged, cut, &s->mask, strict, &runs, &mask, &failure)) {
                 check_canonical(&mask);
             } else {
-                CHECK(failure.fault != KM_OK && failure.source == 0);
+                CHECK(failure.fault != KM_OK && failure.index == 0);
                 CHECK(failure.position <= cut);
             }
             free(runs);

@@ -15,14 +15,14 @@ void check_iou(const sample *a, const sample *b)
     for (size_t i = 0; i < MANY; i++)
         first[i] = a->mask, second[i] = b->mask;
     for (size_t many = 1; many <= MANY; many += MANY - 1) {
-        km_shape shapes[2 * MANY];
+        km_iou_mask prepared[2 * MANY];
         double iou[MANY * MANY];
-        size_t words = km_iou_prepare(first, many, second, many, shapes);
+        size_t words = km_iou_prepare(first, many, second, many, prepared);
         uint64_t *scratch = room(words, sizeof *scratch);
-        CHECK(km_iou(shapes, many, many, scratch, iou, NULL));
-        CHECK(many > 1 || (!shapes[0].bits && !shapes[0].n_spans));
-        done.iou_by_bits += shapes[0].bits && shapes[many].bits;
-        done.iou_by_spans += shapes[0].n_spans && shapes[many].n_spans;
+        CHECK(km_iou(prepared, many, many, scratch, iou, NULL));
+        CHECK(many > 1 || (!prepared[0].bits && !prepared[0].n_spans));
+        done.iou_by_bits += prepared[0].bits && prepared[many].bits;
+        done.iou_by_spans += prepared[0].n_spans && prepared[many].n_spans;
         for (size_t i = 0; i < many * many; i++)
             CHECK(iou[i] == (either ? (double)both / (double)either : 0.0));
         free(scratch);
@@ -48,16 +48,16 @@ void check_iou_by_index(void)
     }
     for (unsigned swapped = 0; swapped < 2; swapped++) {
         km_mask masks[2 * MASKS];
-        km_shape shapes[MASKS];
+        km_iou_mask prepared[MASKS];
         double iou[MASKS];
         for (size_t i = 0; i < 2 * MASKS; i++)
             masks[i] =
                 samples[(i + swapped) % MASKS].mask; /* the one of many runs first, or last */
         size_t n_a = swapped ? MASKS - 1 : 1, n_b = MASKS - n_a, many = swapped ? MASKS - 1 : 0;
         uint64_t *scratch =
-            room(km_iou_prepare(masks, n_a, masks + n_a, n_b, shapes), sizeof *scratch);
-        CHECK(km_iou(shapes, n_a, n_b, scratch, iou, NULL));
-        done.iou_by_index += shapes[many].ends != NULL;
+            room(km_iou_prepare(masks, n_a, masks + n_a, n_b, prepared), sizeof *scratch);
+        CHECK(km_iou(prepared, n_a, n_b, scratch, iou, NULL));
+        done.iou_by_index += prepared[many].ends != NULL;
         for (size_t i = 1; i < MASKS; i++) {
             uint64_t both = 0, either = 0;
             for (size_t k = 0; k < n; k++) {
@@ -68,8 +68,8 @@ void check_iou_by_index(void)
         }
         unsigned asked = 0;
         km_watch watch = {stop_at_once, &asked, 0};
-        km_iou_prepare(masks, n_a, masks + n_a, n_b, shapes);
-        CHECK(!km_iou(shapes, n_a, n_b, scratch, iou, &watch) && asked == 1);
+        km_iou_prepare(masks, n_a, masks + n_a, n_b, prepared);
+        CHECK(!km_iou(prepared, n_a, n_b, scratch, iou, &watch) && asked == 1);
         free(scratch);
     }
     for (size_t i = 0; i < MASKS; i++)

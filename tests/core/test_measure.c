@@ -44,7 +44,7 @@ void check_measures(const sample *s)
  */
 void check_measures_of_texts(const km_mask *masks, size_t n)
 {
-    km_source *sources = room(n + 1, sizeof *sources);
+    km_rle *rles = room(n + 1, sizeof *rles);
     int64_t *areas = room(n + 1, sizeof *areas), *boxes = room(4 * n, sizeof *boxes);
     for (size_t i = 0; i <= n; i++) { /* the last one overshoots the image */
         const km_mask *mask = &masks[i < n ? i : 0];
@@ -52,31 +52,31 @@ void check_measures_of_texts(const km_mask *masks, size_t n)
         size_t length = km_format(mask->runs, mask->n_runs, text);
         if (i == n)
             text[length++] = '1';
-        sources[i] = (km_source){text, NULL, length, mask->height, mask->width};
+        rles[i] = (km_rle){text, NULL, length, mask->height, mask->width};
     }
-    km_batch batch = km_survey(sources, n + 1);
+    km_batch batch = km_survey(rles, n + 1);
     uint32_t *runs = room(batch.largest + KM_READ_SLACK, sizeof *runs);
     CHECK(batch.same == n + 1 && km_count_same_size(masks, n) == n);
     CHECK(batch.total >= batch.largest && batch.total <= (n + 1) * batch.largest);
-    sources[n].width++;
-    CHECK(km_survey(sources, n + 1).same == n);
-    sources[n].width--;
-    sources[n].height++;
-    CHECK(km_survey(sources, n + 1).same == n);
-    sources[n].height--;
+    rles[n].width++;
+    CHECK(km_survey(rles, n + 1).same == n);
+    rles[n].width--;
+    rles[n].height++;
+    CHECK(km_survey(rles, n + 1).same == n);
+    rles[n].height--;
     km_failure failure;
-    CHECK(km_measure(sources, n, runs, areas, NULL, &failure, NULL));
-    CHECK(km_measure(sources, n, runs, NULL, boxes, &failure, NULL));
+    CHECK(km_measure(rles, n, runs, areas, NULL, &failure, NULL));
+    CHECK(km_measure(rles, n, runs, NULL, boxes, &failure, NULL));
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
         int64_t wanted[4] = {box.x, box.y, box.width, box.height};
         CHECK(areas[i] == (int64_t)km_area(&masks[i]));
         CHECK(memcmp(&boxes[4 * i], wanted, sizeof wanted) == 0);
     }
-    CHECK(!km_measure(sources, n + 1, runs, areas, NULL, &failure, NULL) && failure.source == n);
+    CHECK(!km_measure(rles, n + 1, runs, areas, NULL, &failure, NULL) && failure.index == n);
     for (size_t i = 0; i <= n; i++)
-        free((void *)sources[i].chars);
-    free(sources);
+        free((void *)rles[i].chars);
+    free(rles);
     free(areas);
     free(boxes);
     free(runs);

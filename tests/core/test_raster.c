@@ -11,7 +11,7 @@ static void check_decoding_columns(const sample *s, uint8_t value)
         bool cleared = way & 1;
         if (n > 0)
             memset(pixels, cleared ? 0 : UNTOUCHED, n);
-        km_decode_columns(&s->mask, value, cleared, (km_target)(way / 2), pixels);
+        km_decode_columns(&s->mask, value, cleared, (km_destination)(way / 2), pixels);
         for (size_t i = 0; i < n; i++)
             CHECK(pixels[i] == (s->pixels[i] ? value : 0));
     }
@@ -46,7 +46,7 @@ static void check_decoding_rows(const sample *s, uint8_t value, const row_memory
         uint8_t before = cleared ? 0 : UNTOUCHED;
         if (rows->n)
             memset(rows->pixels, before, rows->n);
-        km_decode_rows(&s->mask, value, cleared, (km_target)(way / 2), rows->pixels,
+        km_decode_rows(&s->mask, value, cleared, (km_destination)(way / 2), rows->pixels,
                        (ptrdiff_t)rows->stride, scratch);
         for (size_t i = 0; i < rows->n; i++) {
             size_t x = i % rows->stride, y = i / rows->stride;

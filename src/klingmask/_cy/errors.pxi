@@ -53,7 +53,7 @@ cdef object _too_large(object h, object w):
     )
 
 
-cdef object _defect(const km_failure *failure, const km_source *source):
+cdef object _defect(const km_failure *failure, const km_rle *source):
     """The RLEError for what the core found in a source."""
     pixels = f"{source.height} x {source.width} = {<uint64_t>source.height * source.width}"
     if failure.fault == KM_BAD_CHARACTER:

@@ -586,7 +586,7 @@ cdef class Mask:
         0.3333333333333333
         """
         cdef km_mask[2] masks = [self.c, other.c]
-        cdef km_shape[2] shapes
+        cdef km_iou_mask[2] shapes
         cdef double iou
         _require_one_size(masks, 2)
         cdef void *released = _release_gil(self.c.n_runs + other.c.n_runs)

@@ -146,8 +146,8 @@ def _iou_part(MaskArray masks not None, MaskArray others not None,
     _require_one_size(others.items(), others.n)
     firsts = [own.items()[0], others.items()[0]]
     _require_one_size(firsts, 2)
-    cdef _Memory memory = _new_memory(own.n + others.n, sizeof(km_shape)), scratch
-    cdef km_shape *shapes = <km_shape *>memory.data
+    cdef _Memory memory = _new_memory(own.n + others.n, sizeof(km_iou_mask)), scratch
+    cdef km_iou_mask *shapes = <km_iou_mask *>memory.data
     cdef km_mask *a = own.items()
     cdef km_mask *b = others.items()
     cdef size_t n_a = own.n, n_b = others.n, words

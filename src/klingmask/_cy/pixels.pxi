@@ -44,7 +44,7 @@ cdef int _paint(const km_painting *how, const km_mask *masks, _Sources sources, 
     cdef km_failure failure
     cdef _Memory runs = None
     cdef uint32_t *read = NULL
-    cdef const km_source *items = NULL
+    cdef const km_rle *items = NULL
     cdef _Scratch scratch
     cdef km_watch watch
     cdef km_watch *watched = NULL
@@ -69,13 +69,13 @@ cdef int _paint(const km_painting *how, const km_mask *masks, _Sources sources, 
     if masks is not NULL:
         done = km_paint(how, masks, &stack, scratch.data, watched)
     else:
-        done = km_paint_sources(how, items, strict, &stack, read, scratch.data, &failure, watched)
+        done = km_paint_rles(how, items, strict, &stack, read, scratch.data, &failure, watched)
     _take_gil(released)
     _release(&scratch)
     if not done:
         if masks is not NULL:
             _raise_stopped()
-        failure.source += first
+        failure.index += first
         sources.raise_defect(&failure)
     return 0
 
@@ -232,7 +232,7 @@ cdef object _decode_list(object rles, object order, object dtype, object value, 
     """A list of rles, stacked: each is read just before it is painted."""
     cdef _Sources sources = _read_sources(rles)
     cdef km_mask first
-    cdef km_source *other
+    cdef km_rle *other
     if sources.n:
         first.height, first.width = sources.items.height, sources.items.width
     if sources.batch.same < sources.n:

@@ -115,7 +115,7 @@ cdef object _entry(object rle, str key):
         ) from None
 
 
-cdef object _read_source(object rle, km_source *source):
+cdef object _read_source(object rle, km_rle *source):
     """Point `source` at the rle's counts, which live as long as the object that is returned."""
     cdef cnp.ndarray lengths
     source.chars = NULL
@@ -157,7 +157,7 @@ cdef object _read_source(object rle, km_source *source):
 
 cdef _Memory _read_one(object rle, bint strict, km_mask *mask):
     """Fill `mask` from the rle; the runs live in the memory that is returned."""
-    cdef km_source source
+    cdef km_rle source
     cdef km_failure failure
     cdef uint64_t area
     keep = _read_source(rle, &source)
@@ -179,7 +179,7 @@ cdef _Memory _read_one(object rle, bint strict, km_mask *mask):
 cdef class _Sources:
     """The rles of a list, as the core takes them; keeps their counts alive."""
 
-    cdef km_source *items
+    cdef km_rle *items
     cdef list keep
     cdef size_t n
     cdef km_batch batch
@@ -191,7 +191,7 @@ cdef class _Sources:
         """Raise the error for what stopped the core."""
         if failure.fault == KM_STOPPED:
             _raise_stopped()
-        raise _in_list(failure.source, _defect(failure, &self.items[failure.source]))
+        raise _in_list(failure.index, _defect(failure, &self.items[failure.index]))
 
 
 cdef _Sources _read_sources(object rles):
@@ -202,7 +202,7 @@ cdef _Sources _read_sources(object rles):
     cdef list items = list(rles)  # of our own: nobody else can change it meanwhile
     cdef _Sources sources = _Sources.__new__(_Sources)
     cdef size_t i = 0
-    sources.items = <km_source *>_allocate(len(items), sizeof(km_source))
+    sources.items = <km_rle *>_allocate(len(items), sizeof(km_rle))
     sources.keep = items
     sources.n = len(items)
     try:
@@ -223,7 +223,7 @@ cdef _Memory _read_all(_Sources sources, bint strict, km_mask *masks):
     cdef uint32_t *runs = memory.runs()
     cdef _Interrupt interrupt = _Interrupt()
     cdef km_watch watch = _watch(interrupt)
-    cdef km_source *items = sources.items
+    cdef km_rle *items = sources.items
     cdef size_t n = sources.n
     cdef void *released = _release_gil(sources.batch.total)
     cdef bint well_formed = km_read_all(
@@ -248,7 +248,7 @@ cdef object _measure(object rles, bint areas):
     cdef km_failure failure
     cdef _Interrupt interrupt = _Interrupt()
     cdef km_watch watch = _watch(interrupt)
-    cdef km_source *items = sources.items
+    cdef km_rle *items = sources.items
     cdef size_t n = sources.n
     cdef void *released = _release_gil(sources.batch.total)
     cdef bint well_formed = km_measure(items, n, runs, row if areas else NULL,

@@ -20,8 +20,7 @@ size_t km_count_same_size(const km_mask *masks, size_t n)
 bool km_equal(const km_mask *a, const km_mask *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (a[i].height != b[i].height || a[i].width != b[i].width ||
-            a[i].n_runs != b[i].n_runs ||
+        if (a[i].height != b[i].height || a[i].width != b[i].width || a[i].n_runs != b[i].n_runs ||
             memcmp(a[i].runs, b[i].runs, a[i].n_runs * sizeof *a[i].runs) != 0)
             return false;
     return true;
@@ -107,12 +106,12 @@ enum {
     STREAM_FROM_BYTES = 24 << 20
 };
 
-static km_target target_of(const km_painting *how)
+static km_destination destination_of(const km_painting *how)
 {
     if (how->bytes <= L2_BYTES)
-        return KM_TO_CORE;
+        return KM_TO_L2;
     /* The system brings new pages into the caches when it clears them. */
-    return how->bytes >= STREAM_FROM_BYTES && !how->zeroed ? KM_TO_MEMORY : KM_TO_SHARED;
+    return how->bytes >= STREAM_FROM_BYTES && !how->zeroed ? KM_TO_MEMORY : KM_TO_L3;
 }
 
 size_t km_paint_scratch(const km_stack *stack)
@@ -122,13 +121,13 @@ size_t km_paint_scratch(const km_stack *stack)
     return km_decode_rows_scratch(stack->height, stack->width);
 }
 
-static void paint_one(const km_painting *how, km_target target, const km_mask *mask,
+static void paint_one(const km_painting *how, km_destination destination, const km_mask *mask,
                       const km_stack *stack, uint8_t *pixels, uint64_t *scratch)
 {
     if (stack->columns)
-        km_decode_columns(mask, how->value, how->zeroed, target, pixels);
+        km_decode_columns(mask, how->value, how->zeroed, destination, pixels);
     else
-        km_decode_rows(mask, how->value, how->zeroed, target, pixels, stack->stride, scratch);
+        km_decode_rows(mask, how->value, how->zeroed, destination, pixels, stack->stride, scratch);
 }
 
 /* A vector writes 32 or 64 pixels in about a nanosecond. */
@@ -140,30 +139,29 @@ static uint64_t work_of_painting(const km_mask *mask)
 bool km_paint(const km_painting *how, const km_mask *masks, const km_stack *stack,
               uint64_t *scratch, km_watch *watch)
 {
-    km_target target = target_of(how);
+    km_destination destination = destination_of(how);
     uint8_t *pixels = stack->pixels;
     for (size_t i = 0; i < stack->n; i++, pixels += stack->step) {
-        paint_one(how, target, &masks[i], stack, pixels, scratch);
+        paint_one(how, destination, &masks[i], stack, pixels, scratch);
         if (km_stopped(watch, work_of_painting(&masks[i])))
             return false;
     }
     return true;
 }
 
-bool km_paint_sources(const km_painting *how, const km_source *sources, bool strict,
-                      const km_stack *stack, uint32_t *runs, uint64_t *scratch,
-                      km_failure *failure, km_watch *watch)
+bool km_paint_rles(const km_painting *how, const km_rle *rles, bool strict, const km_stack *stack,
+                   uint32_t *runs, uint64_t *scratch, km_failure *failure, km_watch *watch)
 {
-    km_target target = target_of(how);
+    km_destination destination = destination_of(how);
     uint8_t *pixels = stack->pixels;
     for (size_t i = 0; i < stack->n; i++, pixels += stack->step) {
         km_mask mask;
         uint64_t area;
-        if (!km_read(&sources[i], strict, runs, &mask, &area, failure)) {
-            failure->source = i;
+        if (!km_read(&rles[i], strict, runs, &mask, &area, failure)) {
+            failure->index = i;
             return false;
         }
-        paint_one(how, target, &mask, stack, pixels, scratch);
+        paint_one(how, destination, &mask, stack, pixels, scratch);
         if (km_stopped(watch, work_of_painting(&mask))) {
             failure->fault = KM_STOPPED;
             return false;
@@ -174,8 +172,8 @@ bool km_paint_sources(const km_painting *how, const km_source *sources, bool str
 
 /* ---- encoding ---- */
 
-/* Behind the scratch of the two steps: the runs of the image that is scanned but not yet written, or
- * 0. */
+/* Behind the scratch of the two steps: the runs of the image that is scanned but not yet written,
+ * or 0. */
 size_t km_encode_scratch(const km_stack *stack)
 {
     return 1 + (stack->columns ? km_scan_columns_scratch(stack->height, stack->width)
@@ -192,9 +190,8 @@ km_progress km_encode(const km_stack *stack, uint64_t *scratch, km_position *pos
     for (; position->next < stack->n; position->next++) {
         const uint8_t *pixels = stack->pixels + (ptrdiff_t)position->next * stack->step;
         if (*scanned == 0)
-            *scanned = stack->columns
-                           ? km_scan_columns(pixels, height, width, scratch)
-                           : km_scan_rows(pixels, stack->stride, height, width, scratch);
+            *scanned = stack->columns ? km_scan_columns(pixels, height, width, scratch)
+                                      : km_scan_rows(pixels, stack->stride, height, width, scratch);
         if (*scanned > capacity - position->used) {
             position->room = *scanned;
             return KM_NEEDS_ROOM;

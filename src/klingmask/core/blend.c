@@ -68,7 +68,7 @@ static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, un
     tint->keep = (uint16_t)(255 - alpha);
     for (unsigned i = 0; i < KM_TINT_BYTES; i++) {
         tint->color[i] = color[i % channels];
-        tint->source[i] = (uint16_t)(tint->color[i] * alpha + 128);
+        tint->added[i] = (uint16_t)(tint->color[i] * alpha + 128);
     }
 }
 

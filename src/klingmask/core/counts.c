@@ -39,12 +39,12 @@ static inline void add_run(km_reader *reader, unsigned foreground, uint32_t run)
 }
 
 /* Refuses runs that fall short of the image, or adds what is missing as background. */
-static bool finish(const km_source *source, bool strict, km_reader *reader, km_failure *failure)
+static bool finish(const km_rle *rle, bool strict, km_reader *reader, km_failure *failure)
 {
-    uint64_t pixels = (uint64_t)source->height * source->width, sum = pixels_read(reader);
+    uint64_t pixels = (uint64_t)rle->height * rle->width, sum = pixels_read(reader);
     if (sum < pixels) {
         if (strict)
-            return fail(failure, KM_SHORT, source->length, (int64_t)sum);
+            return fail(failure, KM_SHORT, rle->length, (int64_t)sum);
         add_run(reader, 0, (uint32_t)(pixels - sum));
     }
     return true;
@@ -153,20 +153,20 @@ static inline bool may_start_kernel(const text_state *state, const char *text,
 
 /* Lets the read_codes kernel read as far as it can. Returns false if what it met has to be judged
  * code by code, from the start of the text. */
-static bool read_by_kernel(const km_source *source, text_state *state, km_reader *reader)
+static bool read_by_kernel(const km_rle *rle, text_state *state, km_reader *reader)
 {
     km_writer *writer = &reader->writer;
     unsigned foreground = writer->n & 1; /* whether the next run is */
-    km_codes codes = {.text = source->chars,
+    km_codes codes = {.text = rle->chars,
                       .at = state->at,
-                      .end = source->chars + source->length,
+                      .end = rle->chars + rle->length,
                       .runs = writer->runs + writer->n,
                       .before = {state->before[0], state->before[1]}};
     km_simd.read_codes(&codes);
     writer->n = (size_t)(codes.runs - writer->runs);
     reader->sums[foreground] += codes.sums[0];
     reader->sums[!foreground] += codes.sums[1];
-    if (codes.malformed || pixels_read(reader) > (uint64_t)source->height * source->width)
+    if (codes.malformed || pixels_read(reader) > (uint64_t)rle->height * rle->width)
         return false;
     state->in_vain = writer->n - state->index < FEW_RUNS ? state->in_vain + 1 : 0;
     if (state->in_vain == MAX_STARTS_IN_VAIN) {
@@ -180,17 +180,17 @@ static bool read_by_kernel(const km_source *source, text_state *state, km_reader
     return true;
 }
 
-static bool read_text(const km_source *source, bool strict, bool kernel, km_reader *reader,
+static bool read_text(const km_rle *rle, bool strict, bool kernel, km_reader *reader,
                       km_failure *failure)
 {
-    const char *text = source->chars, *text_end = text + source->length;
-    uint64_t pixels = (uint64_t)source->height * source->width;
+    const char *text = rle->chars, *text_end = text + rle->length;
+    uint64_t pixels = (uint64_t)rle->height * rle->width;
     text_state state = {.at = text};
     while (state.at < text_end) {
         if (kernel && may_start_kernel(&state, text, &reader->writer)) {
-            if (!read_by_kernel(source, &state, reader)) {
+            if (!read_by_kernel(rle, &state, reader)) {
                 *reader = reader_start(reader->writer.runs);
-                return read_text(source, strict, false, reader, failure);
+                return read_text(rle, strict, false, reader, failure);
             }
             if (state.at == text_end)
                 break;
@@ -215,60 +215,59 @@ static bool read_text(const km_source *source, bool strict, bool kernel, km_read
         state.before[1] = state.index > 0 ? (uint32_t)run : 0;
         state.index++;
     }
-    return finish(source, strict, reader, failure);
+    return finish(rle, strict, reader, failure);
 }
 
-static bool read_lengths(const km_source *source, bool strict, km_reader *reader,
-                         km_failure *failure)
+static bool read_lengths(const km_rle *rle, bool strict, km_reader *reader, km_failure *failure)
 {
-    uint64_t pixels = (uint64_t)source->height * source->width;
-    for (size_t i = 0; i < source->length; i++) {
-        uint32_t run = source->lengths[i];
+    uint64_t pixels = (uint64_t)rle->height * rle->width;
+    for (size_t i = 0; i < rle->length; i++) {
+        uint32_t run = rle->lengths[i];
         if (run > pixels - pixels_read(reader))
             return fail(failure, KM_OVERSHOOT, i, (int64_t)(pixels_read(reader) + run));
         add_run(reader, i & 1, run);
     }
-    return finish(source, strict, reader, failure);
+    return finish(rle, strict, reader, failure);
 }
 
-bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
+bool km_read(const km_rle *rle, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
              km_failure *failure)
 {
     km_reader reader = reader_start(runs);
     /* Below that size, no run wraps around in the 32 bits of the kernel. */
-    bool kernel = km_simd.read_codes && (uint64_t)source->height * source->width < 1 << 30;
-    bool fine = source->chars ? read_text(source, strict, kernel, &reader, failure)
-                              : read_lengths(source, strict, &reader, failure);
-    *mask = (km_mask){runs, reader.writer.n, source->height, source->width};
+    bool kernel = km_simd.read_codes && (uint64_t)rle->height * rle->width < 1 << 30;
+    bool fine = rle->chars ? read_text(rle, strict, kernel, &reader, failure)
+                           : read_lengths(rle, strict, &reader, failure);
+    *mask = (km_mask){runs, reader.writer.n, rle->height, rle->width};
     *area = reader.sums[1];
     return fine;
 }
 
-km_batch km_survey(const km_source *sources, size_t n)
+km_batch km_survey(const km_rle *rles, size_t n)
 {
     km_batch batch = {0, 0, n};
     for (size_t i = n; i-- > 0;) {
-        size_t capacity = km_read_capacity(&sources[i]);
+        size_t capacity = km_read_capacity(&rles[i]);
         batch.total += capacity;
         batch.largest = capacity > batch.largest ? capacity : batch.largest;
-        if (sources[i].height != sources->height || sources[i].width != sources->width)
+        if (rles[i].height != rles->height || rles[i].width != rles->width)
             batch.same = i;
     }
     return batch;
 }
 
-bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+bool km_read_all(const km_rle *rles, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
                  km_mask *masks, km_failure *failure, km_watch *watch)
 {
     uint32_t *next = runs;
     for (size_t i = 0; i < n; i++) {
         uint64_t area;
-        if (!km_read(&sources[i], strict, next, &masks[i], &area, failure)) {
-            failure->source = i;
+        if (!km_read(&rles[i], strict, next, &masks[i], &area, failure)) {
+            failure->index = i;
             return false;
         }
         next += masks[i].n_runs;
-        if (km_stopped(watch, sources[i].length)) {
+        if (km_stopped(watch, rles[i].length)) {
             failure->fault = KM_STOPPED;
             return false;
         }

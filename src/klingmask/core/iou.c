@@ -50,34 +50,34 @@ static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
 
 /* Writes the index of a mask: where each run ends, and how much foreground there is before that, in
  * 32 bits each. Returns the end of the index. */
-static uint64_t *fill_index(km_shape *shape, uint64_t *scratch)
+static uint64_t *fill_index(km_iou_mask *one, uint64_t *scratch)
 {
-    const km_mask *mask = shape->mask;
+    const km_mask *mask = one->mask;
     uint32_t end = 0, area = 0;
-    shape->ends = (uint32_t *)scratch;
-    shape->areas = shape->ends + mask->n_runs;
+    one->ends = (uint32_t *)scratch;
+    one->areas = one->ends + mask->n_runs;
     for (size_t i = 0; i < mask->n_runs; i++) {
         end += mask->runs[i];
         area += i & 1 ? mask->runs[i] : 0;
-        shape->ends[i] = end;
-        shape->areas[i] = area;
+        one->ends[i] = end;
+        one->areas[i] = area;
     }
     return scratch + mask->n_runs;
 }
 
 /* The first run from `i` on that ends behind the pixel, or n_runs: found in doubling steps, then by
  * halving. */
-static size_t run_at(const km_shape *shape, size_t i, uint64_t pixel)
+static size_t run_at(const km_iou_mask *one, size_t i, uint64_t pixel)
 {
-    size_t n = shape->mask->n_runs, step = 1;
-    while (step < n - i && shape->ends[i + step - 1] <= pixel) {
+    size_t n = one->mask->n_runs, step = 1;
+    while (step < n - i && one->ends[i + step - 1] <= pixel) {
         i += step;
         step *= 2;
     }
     size_t last = step < n - i ? i + step : n;
     while (i < last) {
         size_t middle = i + (last - i) / 2;
-        if (shape->ends[middle] <= pixel)
+        if (one->ends[middle] <= pixel)
             i = middle + 1;
         else
             last = middle;
@@ -86,16 +86,15 @@ static size_t run_at(const km_shape *shape, size_t i, uint64_t pixel)
 }
 
 /* How much foreground there is before a pixel of run `i`; or of all runs, if `i` is n_runs. */
-static uint64_t area_before(const km_shape *shape, size_t i, uint64_t pixel)
+static uint64_t area_before(const km_iou_mask *one, size_t i, uint64_t pixel)
 {
     if (i == 0)
         return 0;
-    return shape->areas[i - 1] +
-           (i & 1 && i < shape->mask->n_runs ? pixel - shape->ends[i - 1] : 0);
+    return one->areas[i - 1] + (i & 1 && i < one->mask->n_runs ? pixel - one->ends[i - 1] : 0);
 }
 
 /* Looks up each run of foreground of one mask in the index of the other. */
-static uint64_t intersection_by_index(const km_mask *few, const km_shape *many)
+static uint64_t intersection_by_index(const km_mask *few, const km_iou_mask *many)
 {
     uint64_t place = 0, area = 0;
     size_t at = 0;
@@ -122,10 +121,10 @@ static uint32_t width_of(const km_spans *spans)
 
 /* Finds how many spans the columns have at most, and which columns have an nth. Leaves n_spans at 0
  * if there are more than KM_MAX_SPANS. */
-static void measure_spans(km_shape *shape)
+static void measure_spans(km_iou_mask *one)
 {
-    const km_mask *mask = shape->mask;
-    km_spans *spans = shape->spans;
+    const km_mask *mask = one->mask;
+    km_spans *spans = one->spans;
     km_pixel pixel = {0, 0};
     uint32_t column = UINT32_MAX; /* the column of the piece before */
     unsigned n = 0, nth = 0;
@@ -147,41 +146,41 @@ static void measure_spans(km_shape *shape)
         }
         column = pixel.column;
     }
-    shape->n_spans = n;
+    one->n_spans = n;
     for (unsigned i = 0; i < n; i++)
         spans[i].right = (spans[i].right + KM_SPAN_COLUMNS - 1) / KM_SPAN_COLUMNS * KM_SPAN_COLUMNS;
 }
 
 /* A span takes two numbers of 16 bits. */
-static size_t words_of_spans(const km_shape *shape)
+static size_t words_of_spans(const km_iou_mask *one)
 {
     size_t words = 0;
-    for (unsigned i = 0; i < shape->n_spans; i++)
-        words += width_of(&shape->spans[i]) / (sizeof(uint64_t) / (2 * sizeof(uint16_t)));
+    for (unsigned i = 0; i < one->n_spans; i++)
+        words += width_of(&one->spans[i]) / (sizeof(uint64_t) / (2 * sizeof(uint16_t)));
     return words;
 }
 
 /* Writes the spans of a mask. Returns their end. */
-static uint64_t *fill_spans(km_shape *shape, uint64_t *scratch)
+static uint64_t *fill_spans(km_iou_mask *one, uint64_t *scratch)
 {
-    size_t words = words_of_spans(shape);
-    km_walk walk = km_walk_start(shape->mask);
+    size_t words = words_of_spans(one);
+    km_walk walk = km_walk_start(one->mask);
     km_piece piece;
     uint32_t column = UINT32_MAX;
     unsigned nth = 0;
     uint16_t *next = (uint16_t *)scratch;
     memset(scratch, 0, words * sizeof *scratch);
-    for (unsigned i = 0; i < shape->n_spans; i++) {
-        shape->spans[i].firsts = next;
-        shape->spans[i].ends = next + width_of(&shape->spans[i]);
-        next += 2 * (size_t)width_of(&shape->spans[i]);
+    for (unsigned i = 0; i < one->n_spans; i++) {
+        one->spans[i].firsts = next;
+        one->spans[i].ends = next + width_of(&one->spans[i]);
+        next += 2 * (size_t)width_of(&one->spans[i]);
     }
     while (km_walk_on(&walk, &piece)) {
         nth = piece.column == column ? nth + 1 : 0;
         column = piece.column;
-        uint32_t at = column - shape->spans[nth].left;
-        shape->spans[nth].firsts[at] = (uint16_t)piece.first;
-        shape->spans[nth].ends[at] = (uint16_t)piece.end;
+        uint32_t at = column - one->spans[nth].left;
+        one->spans[nth].firsts[at] = (uint16_t)piece.first;
+        one->spans[nth].ends[at] = (uint16_t)piece.end;
     }
     return scratch + words;
 }
@@ -210,29 +209,29 @@ static uint32_t bands_end(km_box box)
     return box.height ? (box.y + box.height - 1) / KM_WORD + 1 : first_band(box);
 }
 
-static uint64_t words_of_bits(const km_shape *shape)
+static uint64_t words_of_bits(const km_iou_mask *one)
 {
-    km_box box = widened(shape->box);
+    km_box box = widened(one->box);
     return (uint64_t)(bands_end(box) - first_band(box)) * box.width;
 }
 
 /* Writes the bits of a mask. Returns their end. */
-static uint64_t *set_bits(km_shape *shape, uint64_t *scratch)
+static uint64_t *set_bits(km_iou_mask *one, uint64_t *scratch)
 {
-    km_box box = widened(shape->box);
-    size_t words = (size_t)words_of_bits(shape);
+    km_box box = widened(one->box);
+    size_t words = (size_t)words_of_bits(one);
     uint64_t top = (uint64_t)first_band(box) * KM_WORD;
-    km_walk walk = km_walk_start(shape->mask);
+    km_walk walk = km_walk_start(one->mask);
     km_piece piece;
     memset(scratch, 0, words * sizeof *scratch);
     while (km_walk_on(&walk, &piece))
         km_set_range(scratch + (piece.column - box.x), box.width, piece.first - top,
                      piece.end - top);
-    shape->bits = scratch;
+    one->bits = scratch;
     return scratch + words;
 }
 
-static uint64_t intersection_of_bits(const km_shape *a, const km_shape *b)
+static uint64_t intersection_of_bits(const km_iou_mask *a, const km_iou_mask *b)
 {
     km_box p = widened(a->box), q = widened(b->box);
     uint32_t left = p.x > q.x ? p.x : q.x;
@@ -265,77 +264,78 @@ enum { INDEX_FROM_RUNS = 64, RUNS_OF_A_LOOK_UP = 16 };
 /* A form takes at most so many words for each run of the mask. */
 enum { MAX_WORDS_A_RUN = 16 };
 
-static bool is_worth(uint64_t words, const km_shape *shape)
+static bool is_worth(uint64_t words, const km_iou_mask *one)
 {
-    return words <= MAX_WORDS_A_RUN * (uint64_t)shape->mask->n_runs;
+    return words <= MAX_WORDS_A_RUN * (uint64_t)one->mask->n_runs;
 }
 
 /* What a comparison costs: as long as so many columns of spans take. To compare the nth spans of
  * one mask with those of another costs their columns, and a misprediction or two. */
 enum { MISPREDICTION_COLUMNS = 256, WORD_OF_BITS_COLUMNS = 6 };
 
-static uint64_t cost_of_spans(const km_shape *shape)
+static uint64_t cost_of_spans(const km_iou_mask *one)
 {
-    return (uint64_t)shape->n_spans * shape->n_spans * (shape->box.width + MISPREDICTION_COLUMNS);
+    return (uint64_t)one->n_spans * one->n_spans * (one->box.width + MISPREDICTION_COLUMNS);
 }
 
-static uint64_t cost_of_bits(const km_shape *shape)
+static uint64_t cost_of_bits(const km_iou_mask *one)
 {
-    return WORD_OF_BITS_COLUMNS * words_of_bits(shape);
+    return WORD_OF_BITS_COLUMNS * words_of_bits(one);
 }
 
 /* Gives masks of many runs an index, if some masks have no form and each is compared with enough
  * others. Returns how many words the indexes take. */
-static size_t choose_indexed(km_shape *shapes, size_t n_a, size_t n_b)
+static size_t choose_indexed(km_iou_mask *prepared, size_t n_a, size_t n_b)
 {
     size_t words = 0, with_bits = 0, n = n_a + n_b;
     for (size_t i = 0; i < n; i++)
-        with_bits += shapes[i].wants_bits || shapes[i].area == 0;
+        with_bits += prepared[i].wants_bits || prepared[i].area == 0;
     for (size_t i = 0; i < n && with_bits < n; i++) {
-        shapes[i].wants_index = shapes[i].mask->n_runs >= INDEX_FROM_RUNS &&
-                                (i < n_a ? n_b : n_a) >= PREPARE_FROM_MASKS;
-        words += shapes[i].wants_index ? shapes[i].mask->n_runs : 0;
+        prepared[i].wants_index = prepared[i].mask->n_runs >= INDEX_FROM_RUNS &&
+                                  (i < n_a ? n_b : n_a) >= PREPARE_FROM_MASKS;
+        words += prepared[i].wants_index ? prepared[i].mask->n_runs : 0;
     }
     return words;
 }
 
-size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes)
+size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
+                      km_iou_mask *prepared)
 {
     size_t n = n_a + n_b, words_spans = 0, words_bits = 0;
     uint64_t spans = 0, bits = 0;
     bool all_have_spans = true;
     for (size_t i = 0; i < n; i++) {
-        km_shape *shape = &shapes[i];
+        km_iou_mask *one = &prepared[i];
         const km_mask *mask = i < n_a ? &a[i] : &b[i - n_a];
-        *shape = (km_shape){.mask = mask, .area = km_area(mask), .box = km_bounds(mask)};
-        if (shape->area == 0 || n_a < PREPARE_FROM_MASKS || n_b < PREPARE_FROM_MASKS)
+        *one = (km_iou_mask){.mask = mask, .area = km_area(mask), .box = km_bounds(mask)};
+        if (one->area == 0 || n_a < PREPARE_FROM_MASKS || n_b < PREPARE_FROM_MASKS)
             continue;
         if (all_have_spans && mask->height < TOO_MANY_ROWS &&
             mask->width < UINT32_MAX - KM_SPAN_COLUMNS)
-            measure_spans(shape);
-        if (!is_worth(words_of_spans(shape), shape))
-            shape->n_spans = 0;
-        shape->wants_bits =
-            mask->width < UINT32_MAX - KM_VECTOR_WORDS && is_worth(words_of_bits(shape), shape);
-        words_spans += words_of_spans(shape);
-        words_bits += shape->wants_bits ? (size_t)words_of_bits(shape) : 0;
-        spans += cost_of_spans(shape);
-        bits += cost_of_bits(shape);
-        all_have_spans &= shape->n_spans > 0;
+            measure_spans(one);
+        if (!is_worth(words_of_spans(one), one))
+            one->n_spans = 0;
+        one->wants_bits =
+            mask->width < UINT32_MAX - KM_VECTOR_WORDS && is_worth(words_of_bits(one), one);
+        words_spans += words_of_spans(one);
+        words_bits += one->wants_bits ? (size_t)words_of_bits(one) : 0;
+        spans += cost_of_spans(one);
+        bits += cost_of_bits(one);
+        all_have_spans &= one->n_spans > 0;
     }
     bool choose_spans = all_have_spans && spans < bits;
     for (size_t i = 0; i < n; i++)
         if (choose_spans)
-            shapes[i].wants_bits = false;
+            prepared[i].wants_bits = false;
         else
-            shapes[i].n_spans = 0;
+            prepared[i].n_spans = 0;
     size_t words = choose_spans ? words_spans : words_bits;
     if (!choose_spans)
-        words += choose_indexed(shapes, n_a, n_b);
+        words += choose_indexed(prepared, n_a, n_b);
     return words ? KM_VECTOR_WORDS - 1 /* to align the first */ + words : 0;
 }
 
-static uint64_t intersection(const km_shape *a, const km_shape *b)
+static uint64_t intersection(const km_iou_mask *a, const km_iou_mask *b)
 {
     size_t runs_a = a->mask->n_runs, runs_b = b->mask->n_runs;
     if (!boxes_meet(a->box, b->box))
@@ -352,7 +352,7 @@ static uint64_t intersection(const km_shape *a, const km_shape *b)
 }
 
 /* About how much work it is to compare two masks, for the watch. */
-static uint64_t work_of(const km_shape *a, const km_shape *b)
+static uint64_t work_of(const km_iou_mask *a, const km_iou_mask *b)
 {
     if (a->n_spans && b->n_spans) {
         uint32_t columns = a->box.width < b->box.width ? a->box.width : b->box.width;
@@ -363,26 +363,26 @@ static uint64_t work_of(const km_shape *a, const km_shape *b)
     return a->mask->n_runs + b->mask->n_runs;
 }
 
-bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
             km_watch *watch)
 {
-    const km_shape *a = shapes, *b = shapes + n_a;
+    const km_iou_mask *a = prepared, *b = prepared + n_a;
     if (scratch)
         scratch += (0 - (uintptr_t)scratch / sizeof *scratch) % KM_VECTOR_WORDS;
     for (size_t i = 0; i < n_a + n_b; i++) {
         const uint64_t *start = scratch;
-        if (shapes[i].wants_bits)
-            scratch = set_bits(&shapes[i], scratch);
-        else if (shapes[i].n_spans)
-            scratch = fill_spans(&shapes[i], scratch);
-        if (km_stopped(watch, (uint64_t)(scratch - start) + shapes[i].mask->n_runs))
+        if (prepared[i].wants_bits)
+            scratch = set_bits(&prepared[i], scratch);
+        else if (prepared[i].n_spans)
+            scratch = fill_spans(&prepared[i], scratch);
+        if (km_stopped(watch, (uint64_t)(scratch - start) + prepared[i].mask->n_runs))
             return false;
     }
     for (size_t i = 0; i < n_a + n_b;
          i++) { /* behind the bits, which are aligned: an index is not */
-        if (shapes[i].wants_index)
-            scratch = fill_index(&shapes[i], scratch);
-        if (km_stopped(watch, shapes[i].mask->n_runs))
+        if (prepared[i].wants_index)
+            scratch = fill_index(&prepared[i], scratch);
+        if (km_stopped(watch, prepared[i].mask->n_runs))
             return false;
     }
     for (size_t i = 0; i < n_a; i++)

@@ -84,12 +84,12 @@ typedef struct {
     const uint32_t *lengths;
     size_t length;
     uint32_t height, width;
-} km_source;
+} km_rle;
 
-/* What is wrong with a source, and where. */
+/* What is wrong with an rle, and where. */
 typedef struct {
     km_fault fault;
-    size_t source;   /* its index in a batch */
+    size_t index;    /* its index in a batch */
     size_t position; /* the character or the run at which it shows */
     int64_t value;   /* the character, the run, or the sum of the runs */
 } km_failure;
@@ -97,31 +97,31 @@ typedef struct {
 /* Kernels may write so many runs past the last one. */
 enum { KM_READ_SLACK = 32 };
 
-/* The most runs that a source may become. */
-static inline size_t km_read_capacity(const km_source *source)
+/* The most runs that an rle may become. */
+static inline size_t km_read_capacity(const km_rle *rle)
 {
-    return source->length + 2;
+    return rle->length + 2;
 }
 
-/* What a batch of sources needs. */
+/* What a batch of rles needs. */
 typedef struct {
     size_t total, largest; /* capacities: their sum, and the largest */
     size_t same;           /* how many, from the first on, have the size of the first */
 } km_batch;
 
-km_batch km_survey(const km_source *sources, size_t n);
+km_batch km_survey(const km_rle *rles, size_t n);
 
-/* Reads a source into canonical runs, points `mask` at them and gives their area. `runs` has room
+/* Reads an rle into canonical runs, points `mask` at them and gives their area. `runs` has room
  * for its capacity and KM_READ_SLACK. Strict reading refuses codes that are longer than they need
- * be and runs that fall short of the image. Otherwise missing pixels are background. If the source
- * is not well-formed, returns false and what is wrong in `failure` (as source 0). */
-bool km_read(const km_source *source, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
+ * be and runs that fall short of the image. Otherwise missing pixels are background. If the rle
+ * is not well-formed, returns false and what is wrong in `failure` (as index 0). */
+bool km_read(const km_rle *rle, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
              km_failure *failure);
 
-/* Reads n sources into `masks` (n), with their runs one after the other in `runs`, which has room
+/* Reads n rles into `masks` (n), with their runs one after the other in `runs`, which has room
  * for the sum of their capacities and KM_READ_SLACK. Stops at the first failure, as km_read does.
  * On success `*n_runs` is the number of runs written. */
-bool km_read_all(const km_source *sources, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
+bool km_read_all(const km_rle *rles, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
                  km_mask *masks, km_failure *failure, km_watch *watch);
 
 /* Room for so many runs as text: 7 characters for each, and 64 that kernels may write past the last
@@ -138,16 +138,16 @@ size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 
 /* Which memory holds all pixels that the caller writes at once: the L2 cache, the L3 cache, or only
  * the memory itself. Pixels are written in the way that is fastest there; they are the same. */
-typedef enum { KM_TO_CORE, KM_TO_SHARED, KM_TO_MEMORY } km_target;
+typedef enum { KM_TO_L2, KM_TO_L3, KM_TO_MEMORY } km_destination;
 
 /* Column-major, contiguous. `cleared` says that all pixels are 0 before. */
-void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_destination destination,
                        uint8_t *pixels);
 
 /* Row-major, `stride` bytes from row to row. `scratch` has km_decode_rows_scratch() words of 64
  * bits. */
 size_t km_decode_rows_scratch(uint32_t height, uint32_t width);
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_destination destination,
                     uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch);
 
 /* All 0 for an empty mask, as in the COCO data set. */
@@ -221,9 +221,9 @@ enum { KM_COUNT_FROM_COLUMNS = 4096 };
 /* What becomes of a mask. */
 typedef struct {
     enum {
-        KM_FRAME,        /* what a frame shows whose top left corner is at (x, y) of the image, which
-                            is background all around */
-        KM_FLIP_ROWS,    /* the mask upside down */
+        KM_FRAME,     /* what a frame shows whose top left corner is at (x, y) of the image, which
+                         is background all around */
+        KM_FLIP_ROWS, /* the mask upside down */
         KM_FLIP_COLUMNS, /* the mask with left and right swapped */
         KM_RESIZE,       /* nearest neighbour, see `centers` */
         KM_COMPLEMENT
@@ -278,10 +278,10 @@ void km_centroid(const km_mask *mask, double *x, double *y);
 
 km_box km_bounds(const km_mask *mask);
 
-/* Measures n sources: their areas, and their boxes (x, y, width, height); either may be NULL. They
+/* Measures n rles: their areas, and their boxes (x, y, width, height); either may be NULL. They
  * are read strictly, each into `runs`, which has room for the largest capacity and KM_READ_SLACK.
  * Stops at the first failure, as km_read does. */
-bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
+bool km_measure(const km_rle *rles, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
                 km_failure *failure, km_watch *watch);
 
 /* ---- iou.c: intersection over union ---- */
@@ -308,15 +308,16 @@ typedef struct {
     const uint64_t *bits;
     bool wants_index;
     uint32_t *ends, *areas; /* index: where each run ends, and the foreground before; or NULL */
-} km_shape;
+} km_iou_mask;
 
 /* Intersection over union of each a with each b, row-major (n_a, n_b): 0 where both masks are
  * empty. All masks have one size. It takes two steps. km_iou_prepare measures the masks into
- * `shapes` (n_a + n_b) and returns how many words of 64 bits km_iou needs as `scratch`: at most a
+ * `prepared` (n_a + n_b) and returns how many words of 64 bits km_iou needs as `scratch`: at most a
  * fixed multiple of the runs. If it is 0, `scratch` may be NULL. km_iou returns false if it was
  * stopped. */
-size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b, km_shape *shapes);
-bool km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
+                      km_iou_mask *prepared);
+bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
             km_watch *watch);
 
 /* ---- batch.c: loops over many masks ---- */
@@ -366,18 +367,17 @@ typedef struct {
     uint64_t bytes;
 } km_painting;
 
-/* Paints a mask into each image. `scratch` has km_paint_scratch() words of 64 bits. Returns false if
- * it was stopped. */
+/* Paints a mask into each image. `scratch` has km_paint_scratch() words of 64 bits. Returns false
+ * if it was stopped. */
 size_t km_paint_scratch(const km_stack *stack);
 bool km_paint(const km_painting *how, const km_mask *masks, const km_stack *stack,
               uint64_t *scratch, km_watch *watch);
 
-/* Reads each source just before it is painted, into `runs`, which has room for the largest capacity
- * and KM_READ_SLACK. Returns false at the first source that is not well-formed, or if it was
+/* Reads each rle just before it is painted, into `runs`, which has room for the largest capacity
+ * and KM_READ_SLACK. Returns false at the first rle that is not well-formed, or if it was
  * stopped. */
-bool km_paint_sources(const km_painting *how, const km_source *sources, bool strict,
-                      const km_stack *stack, uint32_t *runs, uint64_t *scratch,
-                      km_failure *failure, km_watch *watch);
+bool km_paint_rles(const km_painting *how, const km_rle *rles, bool strict, const km_stack *stack,
+                   uint32_t *runs, uint64_t *scratch, km_failure *failure, km_watch *watch);
 
 /* Some calls find out on the way how much memory they need. They stop when the next mask needs more
  * room than there is, are given more, and go on where they stopped. */

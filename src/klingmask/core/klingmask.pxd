@@ -28,7 +28,7 @@ cdef extern from "klingmask.h" nogil:
         KM_SHORT
         KM_STOPPED
 
-    ctypedef struct km_source:
+    ctypedef struct km_rle:
         const char *chars
         const uint32_t *lengths
         size_t length
@@ -37,7 +37,7 @@ cdef extern from "klingmask.h" nogil:
 
     ctypedef struct km_failure:
         km_fault fault
-        size_t source
+        size_t index
         size_t position
         int64_t value
 
@@ -48,11 +48,11 @@ cdef extern from "klingmask.h" nogil:
 
     size_t KM_READ_SLACK
 
-    size_t km_read_capacity(const km_source *source)
-    km_batch km_survey(const km_source *sources, size_t n)
-    bint km_read(const km_source *source, bint strict, uint32_t *runs, km_mask *mask,
+    size_t km_read_capacity(const km_rle *rle)
+    km_batch km_survey(const km_rle *rles, size_t n)
+    bint km_read(const km_rle *rle, bint strict, uint32_t *runs, km_mask *mask,
                  uint64_t *area, km_failure *failure)
-    bint km_read_all(const km_source *sources, size_t n, bint strict, uint32_t *runs,
+    bint km_read_all(const km_rle *rles, size_t n, bint strict, uint32_t *runs,
                      size_t *n_runs, km_mask *masks, km_failure *failure, km_watch *watch)
     size_t km_format_capacity(size_t n_runs)
     size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
@@ -118,16 +118,16 @@ cdef extern from "klingmask.h" nogil:
     bint km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     uint64_t km_area(const km_mask *mask)
     km_box km_bounds(const km_mask *mask)
-    bint km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas,
+    bint km_measure(const km_rle *rles, size_t n, uint32_t *runs, int64_t *areas,
                     int64_t *boxes, km_failure *failure, km_watch *watch)
 
     # iou.c
-    ctypedef struct km_shape:
+    ctypedef struct km_iou_mask:
         pass
 
     size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
-                          km_shape *shapes)
-    bint km_iou(km_shape *shapes, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
+                          km_iou_mask *prepared)
+    bint km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
                 km_watch *watch)
 
     # batch.c
@@ -160,7 +160,7 @@ cdef extern from "klingmask.h" nogil:
     size_t km_paint_scratch(const km_stack *stack)
     bint km_paint(const km_painting *how, const km_mask *masks, const km_stack *stack,
                   uint64_t *scratch, km_watch *watch)
-    bint km_paint_sources(const km_painting *how, const km_source *sources, bint strict,
+    bint km_paint_rles(const km_painting *how, const km_rle *rles, bint strict,
                           const km_stack *stack, uint32_t *runs, uint64_t *scratch,
                           km_failure *failure, km_watch *watch)
 

@@ -75,14 +75,14 @@ bool km_contains(const km_mask *mask, uint32_t x, uint32_t y)
     return false;
 }
 
-bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
+bool km_measure(const km_rle *rles, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
                 km_failure *failure, km_watch *watch)
 {
     for (size_t i = 0; i < n; i++) {
         km_mask mask;
         uint64_t area;
-        if (!km_read(&sources[i], true, runs, &mask, &area, failure)) {
-            failure->source = i;
+        if (!km_read(&rles[i], true, runs, &mask, &area, failure)) {
+            failure->index = i;
             return false;
         }
         if (areas)
@@ -92,7 +92,7 @@ bool km_measure(const km_source *sources, size_t n, uint32_t *runs, int64_t *are
             int64_t numbers[4] = {box.x, box.y, box.width, box.height};
             memcpy(&boxes[4 * i], numbers, sizeof numbers);
         }
-        if (km_stopped(watch, sources[i].length)) {
+        if (km_stopped(watch, rles[i].length)) {
             failure->fault = KM_STOPPED;
             return false;
         }

@@ -17,10 +17,10 @@
 
 /* ---- runs -> pixels ---- */
 
-void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_destination destination,
                        uint8_t *pixels)
 {
-    bool in_l2 = target == KM_TO_CORE;
+    bool in_l2 = destination == KM_TO_L2;
     size_t n = mask->n_runs, before = mask->runs[0], after = 0;
     if (km_pixels(mask) == 0) /* `pixels` may be NULL */
         return;
@@ -97,7 +97,7 @@ static bool is_narrow(const km_mask *mask)
     return right - left <= mask->width / 2;
 }
 
-void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target target,
+void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_destination destination,
                     uint8_t *pixels, ptrdiff_t stride, uint64_t *scratch)
 {
     uint32_t height = mask->height, width = mask->width;
@@ -105,8 +105,8 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_target 
         return;
     km_box box = km_bounds(mask);
     bool in_step = stride % KM_CACHE_LINE == 0; /* all rows start alike within cache lines */
-    bool in_l2 = target == KM_TO_CORE;
-    bool past_caches = target == KM_TO_MEMORY && in_step && !cleared;
+    bool in_l2 = destination == KM_TO_L2;
+    bool past_caches = destination == KM_TO_MEMORY && in_step && !cleared;
     bool narrow = cleared || (!past_caches && is_narrow(mask));
     if (narrow && !cleared)
         clear(pixels, stride, height, width, in_l2);

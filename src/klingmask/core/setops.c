@@ -37,10 +37,10 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
 static size_t combine_by_merging(km_operation operation, const km_mask *masks, size_t n,
                                  uint32_t *runs, km_mask *folds, uint32_t *other)
 {
-    uint32_t *target = runs;
+    uint32_t *merged = runs;
     const km_mask *level = masks;
     while (n > 1) {
-        uint32_t *next = target;
+        uint32_t *next = merged;
         size_t n_folds = 0;
         for (size_t i = 0; i < n; i += 2) {
             km_mask fold = level[i];
@@ -54,8 +54,8 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
         }
         level = folds;
         n = n_folds;
-        uint32_t *swap = target;
-        target = other;
+        uint32_t *swap = merged;
+        merged = other;
         other = swap;
     }
     if (level[0].runs != runs)

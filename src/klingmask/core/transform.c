@@ -160,9 +160,10 @@ static size_t flip_rows(const km_mask *mask, uint32_t *runs, uint32_t *scratch)
     }
 }
 
-/* If `from` rows (or columns) are resized to `to`, the first of these that shows row `at` or a later
- * one. Row y of the result shows the row in which its top edge lies, y * from / to rounded down, or
- * its centre, (2 * y + 1) * from / (2 * to) rounded down; solved for y without overflow. */
+/* If `from` rows (or columns) are resized to `to`, the first of these that shows row `at` or a
+ * later one. Row y of the result shows the row in which its top edge lies, y * from / to rounded
+ * down, or its centre, (2 * y + 1) * from / (2 * to) rounded down; solved for y without overflow.
+ */
 static uint64_t first_showing(uint64_t at, uint32_t from, uint32_t to, bool centers)
 {
     return (at * to + (centers ? (from - 1) / 2 : from - 1)) / from;

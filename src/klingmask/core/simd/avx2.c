@@ -346,7 +346,7 @@ static inline void tint_span(const km_tint *tint, uint8_t *pixels, size_t n)
     size_t i = 0, phase = 0;
     for (; i + 16 <= n; i += 16) {
         __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(pixels + i)));
-        x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), load(tint->source + phase));
+        x = _mm256_add_epi16(_mm256_mullo_epi16(x, keep), load(tint->added + phase));
         x = _mm256_mulhi_epu16(x, _mm256_set1_epi16(257));
         _mm_storeu_si128((__m128i *)(pixels + i), _mm_packus_epi16(_mm256_castsi256_si128(x),
                                                                    _mm256_extracti128_si256(x, 1)));

@@ -149,17 +149,17 @@ static inline void clear_line(uint8_t *line)
 /* ---- colours ---- */
 
 /* Lays the tint over 32 bytes, in sums of 16 bits: see km_tint. */
-static inline __m256i tint32(__m256i channels, const uint16_t *source, __m512i keep)
+static inline __m256i tint32(__m256i channels, const uint16_t *added, __m512i keep)
 {
     __m512i x = _mm512_mullo_epi16(_mm512_cvtepu8_epi16(channels), keep);
-    x = _mm512_add_epi16(x, _mm512_loadu_si512(source));
+    x = _mm512_add_epi16(x, _mm512_loadu_si512(added));
     return _mm512_cvtepi16_epi8(_mm512_mulhi_epu16(x, _mm512_set1_epi16(257)));
 }
 
-static inline void tint_some(uint8_t *pixels, __mmask32 mask, const uint16_t *source, __m512i keep)
+static inline void tint_some(uint8_t *pixels, __mmask32 mask, const uint16_t *added, __m512i keep)
 {
     __m256i channels = _mm256_maskz_loadu_epi8(mask, pixels);
-    _mm256_mask_storeu_epi8(pixels, mask, tint32(channels, source, keep));
+    _mm256_mask_storeu_epi8(pixels, mask, tint32(channels, added, keep));
 }
 
 /* Lays the tint over all 64 pixels of a word: n bytes. */
@@ -172,8 +172,8 @@ static inline void tint_word(uint8_t *pixels, unsigned n, const km_tint *tint, _
     }
     for (unsigned j = 0; j < n; j += 32) {
         __m256i *place = (__m256i *)(pixels + j);
-        const uint16_t *source = tint->source + j % KM_TINT_BYTES;
-        _mm256_storeu_si256(place, tint32(_mm256_loadu_si256(place), source, keep));
+        const uint16_t *added = tint->added + j % KM_TINT_BYTES;
+        _mm256_storeu_si256(place, tint32(_mm256_loadu_si256(place), added, keep));
     }
 }
 
@@ -196,8 +196,8 @@ KM_KERNEL static void blend(const uint64_t *bits, size_t words, unsigned channel
             uint64_t mask = _pdep_u64(word & 0xffff, first_bytes) * (channels == 3 ? 7 : 15);
             if (mask == 0)
                 continue;
-            tint_some(at, (__mmask32)mask, tint->source, keep);
-            tint_some(at + 32, (__mmask32)(mask >> 32), tint->source + 32, keep);
+            tint_some(at, (__mmask32)mask, tint->added, keep);
+            tint_some(at + 32, (__mmask32)(mask >> 32), tint->added + 32, keep);
         }
     }
 }

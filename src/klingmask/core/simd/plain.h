@@ -56,7 +56,7 @@ static inline void stamp_plain(const uint64_t *bits, size_t first, size_t n, con
 static inline void tint_plain(const km_tint *tint, uint8_t *pixels, size_t first, size_t n)
 {
     for (size_t i = first; i < n; i++) {
-        unsigned sum = tint->source[i % KM_TINT_BYTES] + (unsigned)pixels[i] * tint->keep;
+        unsigned sum = tint->added[i % KM_TINT_BYTES] + (unsigned)pixels[i] * tint->keep;
         pixels[i] = (uint8_t)((sum * 257) >> 16);
     }
 }

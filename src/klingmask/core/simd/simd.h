@@ -84,12 +84,12 @@ typedef struct {
 } km_row_range;
 
 /* A colour to be laid over pixels: channel i becomes
- * (source[i] + channel * keep) / 255, rounded to nearest, where source = color * alpha + 128 (the
+ * (added[i] + channel * keep) / 255, rounded to nearest, where added = color * alpha + 128 (the
  * 128 is for rounding) and keep = 255 - alpha. For sums of 16 bits, sum * 257 / 65536 is exactly
  * that. Pixels of 3 and of 4 bytes repeat after KM_TINT_BYTES. */
 enum { KM_TINT_BYTES = 192 };
 typedef struct {
-    uint16_t source[KM_TINT_BYTES];
+    uint16_t added[KM_TINT_BYTES];
     uint8_t color[KM_TINT_BYTES]; /* the result if nothing is kept */
     uint16_t keep;
 } km_tint;
