@@ -47,11 +47,11 @@ static inline uint32_t pack16(const uint8_t *pixels)
 /* The second vector may overlap the first: the bits of their common pixels agree. */
 static inline uint64_t pack(const uint8_t *pixels, size_t n)
 {
-    if (n >= 32)
-        return pack32(pixels) | (uint64_t)pack32(pixels + n - 32) << (n - 32);
-    if (n >= 16)
+    if (n < 16)
+        return pack_plain(pixels, n);
+    if (n < 32)
         return pack16(pixels) | (uint64_t)pack16(pixels + n - 16) << (n - 16);
-    return pack_plain(pixels, n);
+    return pack32(pixels) | (uint64_t)pack32(pixels + n - 32) << (n - 32);
 }
 
 #include "simd/generic/pack_rows.inc"

@@ -16,9 +16,7 @@
 /* Bit i is whether pixel i of eight is not 0. */
 static inline uint64_t pack8_plain(const uint8_t *pixels)
 {
-    uint64_t eight = 0;
-    for (unsigned i = 0; i < 8; i++)
-        eight |= (uint64_t)pixels[i] << (8 * i);
+    uint64_t eight = km_load_bytes(pixels);
     /* Bit 0 of each byte: whether the byte is not 0. */
     uint64_t set = ((((eight & KM_BYTES_OF_7F) + KM_BYTES_OF_7F) | eight) >> 7) & KM_BYTES_OF_1;
     /* Moves bit 0 of byte i to bit 56 + i; no two partial products share a bit. */

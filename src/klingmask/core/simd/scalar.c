@@ -119,9 +119,7 @@ static inline void expand8(uint64_t bits, uint8_t value, uint8_t *pixels)
 {
     /* Byte i of a copy in each byte keeps bit i alone, which then moves to bit 0 of the byte. */
     uint64_t one_each = ((bits & 0xff) * KM_BYTES_OF_1) & UINT64_C(0x8040201008040201);
-    uint64_t eight = (((one_each + KM_BYTES_OF_7F) >> 7) & KM_BYTES_OF_1) * value;
-    for (unsigned i = 0; i < 8; i++)
-        pixels[i] = (uint8_t)(eight >> (8 * i));
+    km_store_bytes((((one_each + KM_BYTES_OF_7F) >> 7) & KM_BYTES_OF_1) * value, pixels);
 }
 
 static inline void expand(uint64_t word, uint8_t value, uint8_t *pixels)
