@@ -103,7 +103,7 @@ enum {
     L2_BYTES = 512 << 10,
     /* About three quarters of the L3 cache. What is larger is written past the caches: 33 MB take
      * 120 microseconds a mask of 2160 x 3840 instead of 163. The two ways meet at 29 MB. */
-    STREAM_FROM_BYTES = 24 << 20
+    PAST_CACHES_FROM_BYTES = 24 << 20
 };
 
 static km_destination destination_of(const km_painting *how)
@@ -111,7 +111,7 @@ static km_destination destination_of(const km_painting *how)
     if (how->bytes <= L2_BYTES)
         return KM_TO_L2;
     /* The system brings new pages into the caches when it clears them. */
-    return how->bytes >= STREAM_FROM_BYTES && !how->zeroed ? KM_TO_MEMORY : KM_TO_L3;
+    return how->bytes >= PAST_CACHES_FROM_BYTES && !how->zeroed ? KM_TO_MEMORY : KM_TO_L3;
 }
 
 size_t km_paint_scratch(const km_stack *stack)

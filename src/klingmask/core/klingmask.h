@@ -6,6 +6,7 @@
  *     raster.c      runs <-> pixels
  *     setops.c, transform.c, measure.c, iou.c, votes.c      runs -> runs, or numbers
  *     blend.c       runs -> colours in a picture
+ *     batch.c       all of these for many masks
  *
  * Nothing here knows Python or allocates memory. The caller owns every buffer, and each function
  * says how large it has to be. The only state is the table of kernels in simd/simd.h, which is
