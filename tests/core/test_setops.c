@@ -95,10 +95,14 @@ void check_many(uint32_t height, uint32_t width, size_t n)
     check_measures_of_texts(masks, n);
     uint32_t *runs = room(total, sizeof *runs);
     uint64_t *scratch = room(km_combine_all_scratch(masks, n), sizeof *scratch);
-    size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch);
+    size_t found = km_combine_all(KM_UNION, masks, n, runs, scratch, NULL);
     km_mask wanted = {expected, reference_runs(any, pixels, expected), height, width};
     check_runs(runs, found, &wanted);
-    found = km_combine_all(KM_INTERSECTION, masks, n, runs, scratch);
+    unsigned asked = 0;
+    km_watch watch = {stop_at_once, &asked, 0};
+    CHECK(km_combine_all(KM_UNION, masks, n, runs, scratch, &watch) == 0 || asked == 0);
+    CHECK(asked <= 1);
+    found = km_combine_all(KM_INTERSECTION, masks, n, runs, scratch, NULL);
     wanted.n_runs = reference_runs(all, pixels, expected);
     check_runs(runs, found, &wanted);
     for (size_t i = 0; i < n; i++)
@@ -130,7 +134,7 @@ void check_lopsided(void)
         unsigned long before = done.set_runs;
         uint64_t *scratch = room(km_combine_all_scratch(masks, n), sizeof *scratch);
         uint32_t *runs = room(km_total_runs(masks, n), sizeof *runs);
-        CHECK(km_combine_all(KM_UNION, masks, n, runs, scratch) == 3);
+        CHECK(km_combine_all(KM_UNION, masks, n, runs, scratch, NULL) == 3);
         CHECK(runs[0] == 1 && runs[1] == height * width - 3 && runs[2] == 2);
         CHECK((done.set_runs > before) == (n < MANY));
         free(runs);
@@ -152,11 +156,11 @@ void check_single_pixels(void)
             lacking = (km_mask){hole + 2, 2, 8, 25};
         km_mask whole[3] = {lacking, lacking, having}, none[3] = {having, having, lacking};
         uint64_t *scratch = room(km_combine_all_scratch(whole, 3), sizeof *scratch);
-        CHECK(km_combine_all(KM_UNION, whole, 3, runs, scratch) == 2);
+        CHECK(km_combine_all(KM_UNION, whole, 3, runs, scratch, NULL) == 2);
         CHECK(runs[0] == 0 && runs[1] == PIXELS);
         free(scratch);
         scratch = room(km_combine_all_scratch(none, 3), sizeof *scratch);
-        CHECK(km_combine_all(KM_INTERSECTION, none, 3, runs, scratch) == 1);
+        CHECK(km_combine_all(KM_INTERSECTION, none, 3, runs, scratch, NULL) == 1);
         CHECK(runs[0] == PIXELS);
         free(scratch);
     }

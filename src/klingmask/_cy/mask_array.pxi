@@ -417,9 +417,13 @@ cdef class MaskArray:
         cdef _Memory scratch = _new_memory(km_combine_all_scratch(items, n), sizeof(uint64_t))
         cdef uint32_t *runs = memory.runs()
         cdef uint64_t *words = <uint64_t *>scratch.data
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef km_watch watch = _watch(interrupt)
         cdef void *released = _release_gil(total)
-        n_runs = km_combine_all(operation, items, n, runs, words)
+        n_runs = km_combine_all(operation, items, n, runs, words, &watch)
         _take_gil(released)
+        if n_runs == 0:
+            _raise_stopped()
         return _own(memory, n_runs, items.height, items.width)
 
     def union(self):

@@ -187,10 +187,11 @@ typedef enum {
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
 /* The KM_UNION or KM_INTERSECTION of n >= 1 masks. `runs` has room for km_total_runs(), `scratch`
- * for km_combine_all_scratch() words of 64 bits. */
+ * for km_combine_all_scratch() words of 64 bits. Returns the number of runs, or 0 if it was
+ * stopped. */
 size_t km_combine_all_scratch(const km_mask *masks, size_t n);
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
-                      uint64_t *scratch);
+                      uint64_t *scratch, km_watch *watch);
 
 /* The complement. `runs` has room for mask->n_runs + 1. */
 size_t km_complement(const km_mask *mask, uint32_t *runs);

@@ -67,7 +67,7 @@ cdef extern from "klingmask.h" nogil:
     size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs)
     size_t km_combine_all_scratch(const km_mask *masks, size_t n)
     size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
-                          uint64_t *scratch)
+                          uint64_t *scratch, km_watch *watch)
 
     # votes.c
     size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups)

@@ -35,7 +35,7 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
 /* Combines neighbours, then the results, and so on, as merge sort does: a run takes part in log n
  * merges and not in n. `folds` has room for n masks, `other` for all runs. */
 static size_t combine_by_merging(km_operation operation, const km_mask *masks, size_t n,
-                                 uint32_t *runs, km_mask *folds, uint32_t *other)
+                                 uint32_t *runs, km_mask *folds, uint32_t *other, km_watch *watch)
 {
     uint32_t *merged = runs;
     const km_mask *level = masks;
@@ -50,6 +50,8 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
                 memcpy(next, level[i].runs, level[i].n_runs * sizeof *next);
             fold.runs = next;
             next += fold.n_runs;
+            if (km_stopped(watch, fold.n_runs))
+                return 0;
             folds[n_folds++] = fold; /* overwrites entry i / 2 of the level, which has been read */
         }
         level = folds;
@@ -105,8 +107,8 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
  * the pixel is foreground in some mask (or, without `foreground`, background in some mask), and
  * past the extent. Full words at both ends are left out of the next masks: of an intersection of
  * masks that have little in common, that is soon all of them. */
-static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
-                       uint64_t *bits)
+static bool unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
+                       uint64_t *bits, km_watch *watch)
 {
     const uint64_t full = ~UINT64_C(0);
     size_t low = 0, high = km_words(extent.to - extent.from);
@@ -123,21 +125,25 @@ static void unite_bits(const km_mask *masks, size_t n, bool foreground, km_exten
             low++;
         while (low < high && bits[high - 1] == full)
             high--;
+        if (km_stopped(watch, masks[i].n_runs + (high - low)))
+            return false;
     }
+    return true;
 }
 
 /* A union is the foreground of all masks together. An intersection is what the background of all
  * masks together leaves. The line of bits is at scratch[1]; outside the extent there is background.
  */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
-                              uint32_t *runs, uint64_t *scratch)
+                              uint32_t *runs, uint64_t *scratch, km_watch *watch)
 {
     bool uniting = operation == KM_UNION;
     km_extent extent = uniting ? extent_of_union(masks, n) : extent_of_intersection(masks, n);
     uint64_t *bits = scratch + 1, background = uniting ? 0 : ~UINT64_C(0);
     size_t words = km_words(extent.to - extent.from);
     uint32_t *next = runs, end = 0;
-    unite_bits(masks, n, uniting, extent, bits);
+    if (!unite_bits(masks, n, uniting, extent, bits, watch))
+        return 0;
     bits[-1] = background;
     for (size_t i = 0; i < words; i += KM_LIST_WORDS) {
         km_changes listed[KM_LIST_WORDS];
@@ -183,12 +189,12 @@ size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 }
 
 size_t km_combine_all(km_operation operation, const km_mask *masks, size_t n, uint32_t *runs,
-                      uint64_t *scratch)
+                      uint64_t *scratch, km_watch *watch)
 {
     if (words_worth_it(masks, n) > 0)
-        return combine_by_bits(operation, masks, n, runs, scratch);
+        return combine_by_bits(operation, masks, n, runs, scratch, watch);
     km_mask *folds = (km_mask *)scratch;
-    return combine_by_merging(operation, masks, n, runs, folds, (uint32_t *)(folds + n));
+    return combine_by_merging(operation, masks, n, runs, folds, (uint32_t *)(folds + n), watch);
 }
 
 size_t km_complement(const km_mask *mask, uint32_t *runs)
