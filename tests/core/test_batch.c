@@ -144,8 +144,11 @@ static void check_stacks(const km_mask *masks, const km_rle *rles, const sample 
 
 static void check_transforms_of_all(const km_mask *masks, size_t n)
 {
-    km_transform t = {
-        .kind = (int)below(KM_COMPLEMENT + 1), .x = 1, .y = 2, .height = 9, .width = 7};
+    km_transform t = {.kind = (km_transform_kind)below(KM_COMPLEMENT + 1),
+                      .x = 1,
+                      .y = 2,
+                      .height = 9,
+                      .width = 7};
     km_mask *results = room(n, sizeof *results);
     uint32_t *scratch = room(km_most_runs(masks, n), sizeof *scratch), *runs = NULL;
     km_position position = {0, 0, 0};

@@ -3,7 +3,7 @@
 
 enum { KINDS = KM_COMPLEMENT + 1 };
 
-static km_transform random_transform(int kind, const km_mask *mask)
+static km_transform random_transform(km_transform_kind kind, const km_mask *mask)
 {
     uint32_t height = mask->height, width = mask->width;
     km_transform t = {.kind = kind};
@@ -45,7 +45,7 @@ static bool pixel_shown(const sample *s, const km_transform *t, uint32_t height,
 void check_transforms(const sample *s)
 {
     for (int kind = 0; kind < KINDS; kind++) {
-        km_transform t = random_transform(kind, &s->mask);
+        km_transform t = random_transform((km_transform_kind)kind, &s->mask);
         uint32_t height, width;
         CHECK(km_transform_size(&t, &s->mask, &height, &width));
         size_t n = (size_t)height * width;

@@ -220,16 +220,18 @@ size_t km_box_runs(km_box box, uint32_t height, uint32_t width, uint32_t *runs);
  * writing them. For others it takes a run more for each column, which may cut one. */
 enum { KM_COUNT_FROM_COLUMNS = 4096 };
 
+typedef enum {
+    KM_FRAME,     /* the mask seen through a frame, whose top left corner is at (x, y) of the image;
+                     around the image there is background */
+    KM_FLIP_ROWS, /* the mask upside down */
+    KM_FLIP_COLUMNS, /* the mask with left and right swapped */
+    KM_RESIZE,       /* nearest neighbour, see `centers` */
+    KM_COMPLEMENT
+} km_transform_kind;
+
 /* What becomes of a mask. */
 typedef struct {
-    enum {
-        KM_FRAME,     /* what a frame shows whose top left corner is at (x, y) of the image, which
-                         is background all around */
-        KM_FLIP_ROWS, /* the mask upside down */
-        KM_FLIP_COLUMNS, /* the mask with left and right swapped */
-        KM_RESIZE,       /* nearest neighbour, see `centers` */
-        KM_COMPLEMENT
-    } kind;
+    km_transform_kind kind;
     int64_t x, y;          /* KM_FRAME; within 2**33 of 0 */
     int64_t height, width; /* KM_FRAME, KM_RESIZE: of the result; `added`: what the result has more
                               than the mask */
