@@ -85,6 +85,7 @@ class Service:
         self.created: list[str] = []  # external ids, one for each task that was made
         self.files: dict[str, bytes] = {"/result.mp4": bytes(range(256)) * 2000}
         self.validators: Callable[[bytes], dict[str, str]] = strong_etag
+        self.heeds_if_range = True
         self.api_key = "key-for-tests"
         self.secret_key = "secret-key-for-tests-of-32-bytes-or-more"  # noqa: S105
         self.unique = True  # whether a second task of an external id is refused
@@ -358,7 +359,8 @@ class _Cdn(_Handler):
             headers = validators | (fault.headers if fault else {})
             span = self.headers.get("Range")
             cut = bool(fault and fault.cut)
-            if span and self.headers.get("If-Range") in (None, *validators.values()):
+            same = self.headers.get("If-Range") in (None, *validators.values())
+            if span and (same or not service.heeds_if_range):
                 start = int(span.removeprefix("bytes=").removesuffix("-"))
                 whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 headers = {"Content-Range": whole} | headers
@@ -394,10 +396,19 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Service]:
 
 def png(width: int, height: int) -> bytes:
     """A PNG of that size."""
+    return _picture(width, height, "PNG")
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """A JPEG of that size."""
+    return _picture(width, height, "JPEG")
+
+
+def _picture(width: int, height: int, kind: str) -> bytes:
     from io import BytesIO
 
     from PIL import Image
 
     stream = BytesIO()
-    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(stream, kind)
     return stream.getvalue()

@@ -509,53 +509,6 @@ def test_a_download_is_taken_up_where_it_broke(
     assert "out.mp4" in capsys.readouterr().err
 
 
-VALIDATORS: dict[str, dict[str, str]] = {
-    "a time": {"Last-Modified": "Tue, 24 Nov 2026 10:00:00 GMT"},
-    "a weak ETag": {"ETag": 'W/"1"'},
-    "a weak ETag and a time": {
-        "ETag": 'W/"1"',
-        "Last-Modified": "Tue, 24 Nov 2026 10:00:00 GMT",
-    },
-    "nothing": {},
-}
-
-
-@pytest.mark.parametrize("name", VALIDATORS)
-def test_a_download_is_taken_up_without_a_strong_etag(
-    service: Service, tmp_path: Path, name: str
-) -> None:
-    service.validators = lambda _: VALIDATORS[name]
-    service.cdn_faults += [Fault(cut=True), Fault(cut=True)]
-    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "out.mp4")
-    assert path.read_bytes() == service.files["/result.mp4"]
-    headers = [request.headers for request in service.cdn_requests]
-    assert ["Range" in sent for sent in headers] == [False, True, True]
-    changed = VALIDATORS[name].get("Last-Modified")
-    assert [sent.get("If-Range") for sent in headers] == [None, changed, changed]
-
-
-def test_without_a_validator_the_length_must_be_the_same(service: Service, tmp_path: Path) -> None:
-    """The file has changed under way: no part of it is put behind one of the old."""
-    old, new = service.files["/result.mp4"], b"new" * 100_000
-    weak = {old: {"ETag": 'W/"1"'}, new: {"ETag": 'W/"2"'}, new[: len(old)]: {"ETag": 'W/"2"'}}
-    url = f"{service.cdn_url}/result.mp4"
-    for validators, after in ((lambda _: {}, new), (weak.__getitem__, bytes(len(old)))):
-        weak.setdefault(after, {"ETag": 'W/"2"'})
-        service.validators, service.files["/result.mp4"] = validators, old
-        service.cdn_faults.append(Fault(cut=True))
-        service.cdn_requests.clear()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                transport,
-                "log_retry",
-                lambda _, after=after: service.files.update({"/result.mp4": after}),
-            )
-            path = download.download(url, tmp_path / "out.mp4")
-        assert path.read_bytes() == after
-        ranges = ["Range" in request.headers for request in service.cdn_requests]
-        assert ranges == [False, True, False]
-
-
 def test_a_download_goes_on_as_long_as_something_comes(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

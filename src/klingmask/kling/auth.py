@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import jwt
 
 from klingmask.kling.errors import AuthenticationError
+from klingmask.kling.redaction import remember
 
 __all__ = ["ApiKey", "Auth", "TokenKeys", "find_auth"]
 
@@ -22,13 +23,10 @@ class Auth(Protocol):
     """What the transport asks for each request."""
 
     def token(self) -> str:
-        """Return what goes behind ``Bearer``."""
+        """Return what goes behind ``Bearer``, and keep it out of all texts."""
 
     def renew(self, refused: str) -> bool:
         """Say whether there is another token to try after this one was refused."""
-
-    def secrets(self) -> list[str]:
-        """Return what must never be shown."""
 
 
 class ApiKey:
@@ -36,21 +34,19 @@ class ApiKey:
 
     def __init__(self, key: str) -> None:
         self._key = key
+        remember(key)
 
     def __repr__(self) -> str:
         return "ApiKey(...)"
 
     def token(self) -> str:
         """Return the key."""
+        remember(self._key)
         return self._key
 
     def renew(self, refused: str) -> bool:  # noqa: ARG002
         """There is no other."""
         return False
-
-    def secrets(self) -> list[str]:
-        """Return the key."""
-        return [self._key]
 
 
 class TokenKeys:
@@ -61,8 +57,9 @@ class TokenKeys:
         self._secret_key = secret_key
         self._lock = threading.Lock()
         self._token = ""
-        self._tokens: deque[str] = deque(maxlen=8)  # of the last hours, some still valid
+        self._refused: deque[str] = deque(maxlen=8)
         self._ends = 0.0
+        remember(access_key, secret_key)
 
     def __repr__(self) -> str:
         return "TokenKeys(...)"
@@ -80,23 +77,20 @@ class TokenKeys:
                     "nbf": int(now) - SKEW,
                 }
                 self._token = jwt.encode(claims, self._secret_key, algorithm="HS256")
-                while self._token in self._tokens:  # of the same second, and refused
+                while self._token in self._refused:  # they are of the same second
                     claims["nbf"] -= 1
                     self._token = jwt.encode(claims, self._secret_key, algorithm="HS256")
-                self._tokens.append(self._token)
+            _, payload, signature = self._token.split(".")
+            remember(self._access_key, self._secret_key, self._token, payload, signature)
             return self._token
 
     def renew(self, refused: str) -> bool:
         """Forget the token if it is still the one that was refused."""
         with self._lock:
             if self._token == refused:
+                self._refused.append(refused)
                 self._ends = 0.0
         return True
-
-    def secrets(self) -> list[str]:
-        """Return the keys and the last tokens."""
-        with self._lock:
-            return [self._access_key, self._secret_key, *self._tokens]
 
 
 def find_auth(

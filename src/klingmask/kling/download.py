@@ -3,12 +3,14 @@
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, Never, TypeAlias
+from typing import BinaryIO, NamedTuple, Never, Self, TypeAlias
 from urllib.parse import urljoin
 
 import requests
@@ -16,9 +18,10 @@ import tenacity
 from tqdm import tqdm
 
 from klingmask.kling import transport
+from klingmask.kling.bodies import is_compressed, pieces
 from klingmask.kling.clock import grant
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
-from klingmask.kling.transport import Patience, anonymous_session, passes, pieces, seconds_of
+from klingmask.kling.transport import Patience, anonymous_session, passes, seconds_of
 from klingmask.kling.urls import check_url, is_loopback, shown_url
 
 __all__ = ["download", "fetch"]
@@ -53,14 +56,20 @@ def download(
     progress: bool = False,
     patience: Patience | None = None,
 ) -> Path:
-    """Save a file: streamed to a name beside `path`, and moved there when it is whole."""
+    """Save a file: streamed to a name beside `path`, and moved there when it is whole.
+
+    What could keep it from being moved there is found out before anything is fetched.
+    """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
-    part = target.with_name(f"{target.name}.part-{os.getpid()}-{secrets.token_hex(4)}")
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(target.stat().st_mode):  # also fails where the name is too long
+            raise IsADirectoryError(f"{target} is a folder; a file is written")
+    part = target.with_name(f".{secrets.token_hex(8)}.part")  # short, however long the name is
     try:
         with (
-            part.open("wb") as file,
+            part.open("xb") as file,
             _bar(target.name, progress) as bar,
         ):
             state = _Download(url, file, bar)
@@ -77,35 +86,57 @@ def _bar(name: str, progress: bool) -> "tqdm[Never]":
     return tqdm(unit="B", unit_scale=True, desc=name, disable=not progress)
 
 
+class _Version(NamedTuple):
+    """What a reply says by which one version of a file can be told from another."""
+
+    etag: str | None
+    changed: str | None
+    """Its Last-Modified."""
+
+    @classmethod
+    def of(cls, response: requests.Response) -> Self:
+        """Read a reply; of what comes compressed it cannot be told at which byte to go on."""
+        if is_compressed(response):
+            return cls(None, None)
+        return cls(response.headers.get("ETag"), response.headers.get("Last-Modified"))
+
+    @property
+    def validator(self) -> str | None:
+        """What If-Range takes: a strong ETag, or else the time of the last change."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.changed
+
+    def has_part(self, part: Self) -> bool:
+        """Whether a part is of this version: it must say so, and nothing that contradicts it."""
+        pairs = zip(self, part, strict=True)
+        return self.validator == part.validator and all(its in (own, None) for own, its in pairs)
+
+
 class _Download:
     """How far a download is."""
 
     def __init__(self, url: str, file: BinaryIO, bar: "tqdm[Never]") -> None:
         self.url, self.file, self.bar = url, file, bar
-        self.validators: tuple[str | None, str | None] = None, None
+        self.version = _Version(None, None)
         self.total: int | None = None
         self.reached = 0
         """The most bytes that the file ever had."""
 
     def go_on(self, get: "_Get") -> None:
-        """Take it up where it broke off, or from the start if the file is another one."""
+        """Take it up where it broke off, or from the start if that is not known to be safe."""
         done = self.file.tell()
-        headers = self._range(done)
+        headers = {}
+        if done and self.version.validator:
+            headers = {"Range": f"bytes={done}-", "If-Range": self.version.validator}
         with get(self.url, headers) as response:
             if headers and response.status_code == 416:
                 self._again("the rest of it is refused")
             _refuse(response, self.url, asked_for_part=bool(headers))
             if response.status_code == 206:
-                self._check_part(response, done, sure="If-Range" in headers)
+                self._check_part(response, done)
             else:
                 self._restart()
                 self.total = _length(response)
-                # Of what comes compressed there is no telling at which byte to go on.
-                self.validators = (
-                    (None, None)
-                    if _encoded(response)
-                    else (response.headers.get("ETag"), response.headers.get("Last-Modified"))
-                )
+                self.version = _Version.of(response)
             self.bar.total = self.total
             self.bar.n = self.file.tell()
             for piece in _flowing(response, self.url, MAX_DOWNLOAD - self.file.tell()):
@@ -119,30 +150,18 @@ class _Download:
         if self.file.tell() == 0:
             raise BadReplyError(f"{shown_url(self.url)} is empty")
 
-    def _range(self, done: int) -> dict[str, str]:
-        """Headers that ask for the rest, if it can be told that it is of the same file.
+    def _check_part(self, response: requests.Response, done: int) -> None:
+        """See that a part goes on where the file ends, and is of the same version.
 
-        By a strong ETag or the time of the last change; else the length must do.
+        If-Range asks for that, but not all servers heed it.
         """
-        etag, changed = self.validators
-        strong = etag if etag and not etag.startswith("W/") else changed
-        if not done or not (strong or self.total):
-            return {}
-        return {"Range": f"bytes={done}-"} | ({"If-Range": strong} if strong else {})
-
-    def _check_part(self, response: requests.Response, done: int, *, sure: bool) -> None:
-        """See that a part goes on where the file ends, and is of the same file."""
         start, total = _content_range(response, self.url)
-        fits = total == self.total or (sure and None in (total, self.total))
-        if start != done or not fits or _encoded(response):
+        known = None not in (total, self.total)
+        if start != done or (known and total != self.total) or is_compressed(response):
             self._again(f"asked from {done} of {self.total}, got {start} of {total}")
-        etag, changed = self.validators
-        # A part must have the whole's ETag; the time of the last change may be left out.
-        if etag and response.headers.get("ETag") != etag:
-            self._again("its ETag is another one now")
-        if changed and response.headers.get("Last-Modified", changed) != changed:
-            self._again("it has changed since")
-        self.total = total or self.total
+        if not self.version.has_part(_Version.of(response)):
+            self._again("the part may be of another version of the file")
+        self.total = self.total or total
 
     def _restart(self) -> None:
         self.file.seek(0)
@@ -218,14 +237,9 @@ def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = Fal
     )
 
 
-def _encoded(response: requests.Response) -> bool:
-    """Whether it comes compressed, which some stores do unasked."""
-    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
-
-
 def _length(response: requests.Response) -> int | None:
     """How long the file is; that of a compressed one is not known."""
-    return None if _encoded(response) else _number(response.headers.get("Content-Length", ""))
+    return None if is_compressed(response) else _number(response.headers.get("Content-Length", ""))
 
 
 def _number(text: str) -> int | None:
@@ -264,12 +278,14 @@ def _retry(
         try:
             take(get)
         except requests.RequestException as error:
-            failure = type(error).__name__
+            failure = f"the connection failed ({type(error).__name__})"
+            if isinstance(error, requests.exceptions.ContentDecodingError):
+                failure = str(error)
         finally:
             if reached() > furthest:
                 furthest, tries, moved = reached(), 1, time.monotonic()
         if failure:  # raised out here, it does not have the other error, and its URL, for context
-            raise RequestConnectionError(f"{shown_url(url)}: the connection failed ({failure})")
+            raise RequestConnectionError(f"{shown_url(url)}: {failure}")
 
     def stop(state: tenacity.RetryCallState) -> bool:
         then = time.monotonic() + state.upcoming_sleep

@@ -21,6 +21,8 @@ KlingError
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from klingmask.kling.redaction import clean, cleaned, redacted
+
 __all__ = [
     "AccountError",
     "AuthenticationError",
@@ -49,6 +51,8 @@ that it failed; it may have been done."""
 
 class KlingError(Exception):
     """Anything that went wrong with the service.
+
+    It may quote what the service said, but never a key, a token or the query of a URL.
 
     Attributes
     ----------
@@ -89,14 +93,14 @@ class KlingError(Exception):
         passing: bool | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = clean(message)
+        super().__init__(self.message)
         self.code = code
         self.status = status
-        self.request_id = request_id
+        self.request_id = None if request_id is None else clean(request_id, 200)
         self.retry_after = retry_after
         if advice is not None:
-            self.advice = advice
+            self.advice = redacted(advice)
         if passing is not None:
             self.passing = passing
         self.outcome = outcome
@@ -136,7 +140,7 @@ class AccountError(KlingError):
 class InvalidRequestError(KlingError, ValueError):
     """A limit or a parameter, found here before anything was sent, or by the service."""
 
-    advice = "correct what it names; the same request will be refused again"
+    advice = "nothing was sent; correct it and call again"
 
 
 class NotFoundError(KlingError):
@@ -167,7 +171,7 @@ class RateLimitError(KlingError):
 class ServerError(KlingError):
     """The service failed, or is in maintenance."""
 
-    advice = "try again later; if it stays, tell the service's support the request_id"
+    advice = "try again later; if it stays, ask the service's support"
     passing = True
 
 
@@ -199,7 +203,7 @@ class RejectedSelectionError(KlingError):
     rejection : int
         The reply's ``data.status``, which says why.
     raw : mapping
-        The reply's data as it came.
+        The reply's data, but for keys, tokens and the queries of URLs.
     """
 
     advice = "choose other points or another frame"
@@ -214,7 +218,7 @@ class RejectedSelectionError(KlingError):
     ) -> None:
         super().__init__(message, advice=advice)
         self.rejection = rejection
-        self.raw: Mapping[str, Any] = raw or {}
+        self.raw: Mapping[str, Any] = cleaned(raw or {})
 
 
 class TaskFailedError(KlingError):

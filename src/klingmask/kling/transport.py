@@ -15,16 +15,16 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 import requests
 import requests.auth
 import urllib3.exceptions
 
 from klingmask.kling.auth import Auth
+from klingmask.kling.bodies import parse_json, pieces
 from klingmask.kling.clock import ClockedAdapter
 from klingmask.kling.errors import (
     AccountError,
@@ -41,7 +41,8 @@ from klingmask.kling.errors import (
     RequestTimeoutError,
     ServerError,
 )
-from klingmask.kling.urls import api_url, is_loopback, shown_url, without_queries
+from klingmask.kling.redaction import clean
+from klingmask.kling.urls import api_url, is_loopback, shown_url
 
 try:
     import tenacity
@@ -56,13 +57,13 @@ __all__ = [
     "log_retry",
     "passes",
     "pause",
-    "pieces",
     "seconds_of",
     "surely_undone",
     "undone",
 ]
 
 log = logging.getLogger("klingmask.kling")
+log.addHandler(logging.NullHandler())  # a program that sets up no logging gets no lines
 
 _T = TypeVar("_T")
 
@@ -134,7 +135,7 @@ class _Session(requests.Session):
         """No target: requests would read the whole body of a redirect to find it, however long."""
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, of which urllib3's log shows no query."""
+        """Send a request, of which urllib3's log shows no secret."""
         _quiet.sending = True
         try:
             return super().send(request, **options)
@@ -151,17 +152,19 @@ class _Quiet(threading.local):
 _quiet = _Quiet()
 
 
-def _cut_queries(record: logging.LogRecord) -> bool:
-    """A log's filter: signed URLs of ours do not get into it; those of others stay as they are."""
-    if _quiet.sending and isinstance(record.args, tuple):
-        record.args = tuple(
-            without_queries(value) if isinstance(value, str) else value for value in record.args
-        )
+def _clean_record(record: logging.LogRecord) -> bool:
+    """A log's filter: lines of ours are clean; those of others stay as they are."""
+    if record.name == log.name or _quiet.sending:
+        record.msg = clean(record.getMessage())
+        record.args = None
+        if record.exc_info:
+            record.exc_text = clean(repr(record.exc_info[1]))
+            record.exc_info = None
     return True
 
 
-for _name in ("connection", "connectionpool", "util.retry"):
-    logging.getLogger(f"urllib3.{_name}").addFilter(_cut_queries)
+for _name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry", log.name):
+    logging.getLogger(_name).addFilter(_clean_record)
 
 
 def anonymous_session() -> requests.Session:
@@ -293,7 +296,11 @@ class Transport:
         timeout: tuple[float, float],
     ) -> tuple[requests.Response, bytes]:
         """The reply to a request, with its whole body."""
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+        }
         data = None
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -310,22 +317,8 @@ class Transport:
             ) as response:
                 return response, _read(response)
         except requests.RequestException as error:
-            failure = self._failure(error, f"{method} {path}")
+            failure = _failure(error, f"{method} {path}")
         raise failure  # out here, it does not have the other error, and its headers, for context
-
-    def _failure(self, error: requests.RequestException, what: str) -> KlingError:
-        """What to say where no whole reply came."""
-        if isinstance(error, requests.ConnectTimeout):
-            return RequestConnectionError(f"{what}: no connection in time", outcome="unsent")
-        if isinstance(error, requests.Timeout):
-            return RequestTimeoutError(f"{what}: no reply in time", outcome="unknown")
-        cause = _cause(error)
-        untrusted = isinstance(cause, ssl.SSLCertVerificationError)
-        return RequestConnectionError(
-            f"{what}: {self._redacted(str(error))}",
-            passing=not untrusted,
-            outcome="unsent" if untrusted or isinstance(cause, _NO_CONNECTION) else "unknown",
-        )
 
     def _understood(
         self,
@@ -338,60 +331,93 @@ class Transport:
         status = response.status_code
         retry_after = seconds_of(response.headers.get("Retry-After"))
         if 300 <= status < 400:
-            target = shown_url(response.headers.get("Location", ""))
+            target = response.headers.get("Location")
             raise BadReplyError(
-                f"{what}: a redirect to {target}, which is not followed",
+                f"{what}: a redirect {f'to {shown_url(target)}' if target else 'to nowhere'}, "
+                "which is not followed",
                 status=status,
+                advice="check base_url",
                 outcome="unknown",
             )
         try:
-            envelope = json.loads(content)
-        except (ValueError, RecursionError):
+            envelope = parse_json(content)
+        except ValueError:
             envelope = None
         code = _code(envelope)
         if code is None:
             kind = _by_status(status) or BadReplyError
             raise kind(
-                f"{what}: not the JSON that was expected: {self._excerpt(content)}",
+                f"{what}: not the JSON that was expected: {_excerpt(content)}",
                 status=status,
                 retry_after=retry_after,
+                advice=None if status < 400 else _advice_of_a_gateway(kind),
                 passing=True if kind is BadReplyError else None,  # cut off on the way
                 outcome=_outcome(None, status),
             )
         request_id = envelope.get("request_id")
-        request_id = self._redacted(request_id[:200]) if isinstance(request_id, str) else None
+        request_id = clean(request_id, 200) if isinstance(request_id, str) else None
         if code != 0 or status >= 400:
             kind = _BY_CODE.get(code) or _by_status(status) or KlingError
+            said = envelope.get("message")
+            said = clean(said, 1000).strip() if isinstance(said, str) else ""
             raise kind(
-                self._redacted(str(envelope.get("message") or "no message")[:10_000])[:1000],
+                said or f"{what}: the service refused it and gave no reason",
                 code=code,
                 status=status,
                 request_id=request_id,
                 retry_after=retry_after,
+                advice=_ADVICE.get(code, _advice_of_the_service(kind, said)),
                 outcome=_outcome(code or None, status),
             )
         try:
             return parse(envelope)
         except KlingError as error:  # done it was, whatever the reply says
-            error.message = self._redacted(error.message)
-            error.args = (error.message,)
             error.code, error.status, error.request_id = code, status, request_id
             error.outcome = "unknown"
             raise
 
-    def _excerpt(self, content: bytes) -> str:
-        if not content:
-            return "an empty body"
-        text = " ".join(content[:2000].decode("utf-8", "replace").split())
-        return repr(self._redacted(text)[:200])
 
-    def _redacted(self, text: str) -> str:
-        for secret in self.auth.secrets():
-            escaped = json.dumps(secret)[1:-1]  # as a reply may have it that is not understood
-            for form in (secret, escaped, escaped.replace("/", "\\/"), quote(secret, safe="")):
-                text = text.replace(form, "[secret]")
-        text = re.sub(r"(?i)bearer\s+[\w.~+/=-]+", "Bearer [secret]", text)
-        return without_queries(text)
+_ADVICE = {
+    1202: "the service has no such call; check base_url, or update klingmask",
+    1302: "ask less often, or raise the client's retry_for",
+}
+
+
+def _advice_of_the_service(kind: type[KlingError], said: str) -> str | None:
+    """What to do about a refusal of the service; None is what the kind of error says."""
+    if kind is not InvalidRequestError:
+        return None
+    if not said:
+        return "compare the parameters with the API's reference"
+    return "correct what the service names; it would refuse the same request again"
+
+
+def _advice_of_a_gateway(kind: type[KlingError]) -> str | None:
+    """What to do about a status without a code, which is not the service's own."""
+    if kind in (InvalidRequestError, NotFoundError):
+        return "this is no reply of the service; check base_url, and what is on the way to it"
+    return None
+
+
+def _failure(error: requests.RequestException, what: str) -> KlingError:
+    """What to say where no whole reply came."""
+    if isinstance(error, requests.ConnectTimeout):
+        return RequestConnectionError(f"{what}: no connection in time", outcome="unsent")
+    if isinstance(error, requests.Timeout):
+        return RequestTimeoutError(f"{what}: no reply in time", outcome="unknown")
+    cause = _cause(error)
+    untrusted = isinstance(cause, ssl.SSLCertVerificationError)
+    return RequestConnectionError(
+        f"{what}: {error}",
+        passing=not untrusted,
+        outcome="unsent" if untrusted or isinstance(cause, _NO_CONNECTION) else "unknown",
+    )
+
+
+def _excerpt(content: bytes) -> str:
+    if not content:
+        return "an empty body"
+    return repr(clean(" ".join(content[:4000].decode("utf-8", "replace").split()), 200))
 
 
 def _by_status(status: int) -> type[KlingError] | None:
@@ -436,17 +462,6 @@ def _read(response: requests.Response) -> bytes:
                 outcome="unknown",
             )
     return bytes(content)
-
-
-def pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives; iter_content would wait for a full chunk of it, drop by drop."""
-    try:
-        while piece := response.raw.read1(1 << 16, decode_content=True):
-            yield piece
-    except urllib3.exceptions.TimeoutError as error:
-        raise requests.ReadTimeout(error) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
 
 
 # TLS that breaks is not among them, as it may break while the reply is read; a

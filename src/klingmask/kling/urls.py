@@ -4,6 +4,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from klingmask.kling.errors import InvalidRequestError, KlingError
+from klingmask.kling.redaction import clean, without_queries
 
 __all__ = ["api_url", "check_url", "is_loopback", "shown_url", "without_queries"]
 
@@ -21,9 +22,9 @@ def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError)
         raise kind(f"{what} must be a URL; this one cannot be read")
     here = parts.scheme == "http" and is_loopback(url)
     if not parts.hostname or not (parts.scheme == "https" or here):
-        raise kind(f"{what} must be an https URL (http only to localhost), got {shown_url(url)}")
+        raise kind(f"{what} must be an https URL (http only to localhost), got {shown_url(url)!r}")
     if "@" in parts.netloc:
-        raise kind(f"{what} must be a URL without a user or password, got {shown_url(url)}")
+        raise kind(f"{what} must be a URL without a user or password, got {shown_url(url)!r}")
     return url
 
 
@@ -43,22 +44,11 @@ def is_loopback(url: str) -> bool:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password, query, fragment."""
-    parts = _split(url)
-    if parts is None:
+    """Return a URL, or what was given for one, without user, password, query and fragment."""
+    if _split(url) is None:
         return "a URL that cannot be read"
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
-
-
-def without_queries(text: str) -> str:
-    """Return a text in which each URL or path ends before its query or fragment."""
-    return re.sub(r"""(?i)(?:https?:/|(?<!\S))/[^\s"'<>]*""", _without_query, text)
-
-
-def _without_query(found: re.Match[str]) -> str:
-    path, mark, _ = re.sub("[?#]", "?", found[0], count=1).partition("?")
-    return f"{path}?[...]" if mark else path
+    start = re.split("[?#]", url, maxsplit=1)[0]
+    return clean(re.sub(r"(?i)^((?:[a-z][a-z0-9+.-]*:)?//)?.*@", r"\1", start), 300)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -67,6 +57,7 @@ def _split(url: str) -> SplitResult | None:
         parts = urlsplit(url)
         _ = parts.port  # which is only now looked at
         (parts.hostname or "").encode("idna")  # as it will be; a label may be empty or too long
+        url.encode()  # no half of a character
     except ValueError:
         return None
     odd = re.search(r"[\x00-\x1f\x7f]", url) or re.search(r"[\\\s]", parts.netloc)
