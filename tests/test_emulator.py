@@ -99,7 +99,7 @@ def test_swap_and_addition(edit: EditSession, tmp_path: Path) -> None:
     blue = picture_of(400, 400)
     edit.add_selection(0, [edit.point(300, 350)])
     tasks = [
-        edit.submit("swap", prompts.swap("a square", "the disc"), images=[blue]),
+        edit.submit("swap", prompts.swap(old="the disc", new="a square"), images=[blue]),
         edit.submit("addition", prompts.addition("a square"), images=[blue]),
     ]
     swapped, added = (

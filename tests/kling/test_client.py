@@ -881,7 +881,7 @@ def test_images(tmp_path: Path) -> None:
 def test_prompts() -> None:
     for language in ("en", "zh"):
         checks.prompts(prompts.removal("the chick", language=language), "", "removal", 0)
-        checks.prompts(prompts.swap("a cat", "the dog", language=language), "", "swap", 1)
+        checks.prompts(prompts.swap(old="the dog", new="a cat", language=language), "", "swap", 1)
         checks.prompts(prompts.addition("a hat", language=language), "", "addition", 1)
         two = prompts.addition(["a hat", "a scarf"], language=language)
         checks.prompts(two, "", "addition", 2)
@@ -890,9 +890,14 @@ def test_prompts() -> None:
     # The templates of the reference, with their placeholders filled in.
     assert prompts.removal("the chick") == REMOVAL
     assert prompts.removal("小鸡", language="zh") == "删除<<<video_1>>>中的【小鸡】"
-    assert prompts.swap("[x]", "[x]") == "swap [x] from <<<image_1>>> for [x] from <<<video_1>>>"
     assert (
-        prompts.swap("猫", "狗", language="zh")
+        prompts.swap(old="[x]", new="[y]")
+        == "swap [y] from <<<image_1>>> for [x] from <<<video_1>>>"
+    )
+    with pytest.raises(TypeError, match="positional"):
+        prompts.swap("a cat", "the dog")  # type: ignore[call-arg]
+    assert (
+        prompts.swap(new="猫", old="狗", language="zh")
         == "使用<<<image_1>>>中的【猫】,替换<<<video_1>>>中的【狗】"
     )
     assert (

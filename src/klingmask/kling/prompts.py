@@ -44,8 +44,18 @@ def addition(what: str | Sequence[str], where: str = "", *, language: Language =
     )
 
 
-def swap(new: str, old: str, *, language: Language = "en") -> str:
-    """Return a prompt to put `new` of the image in the place of `old` in the video."""
+def swap(*, old: str, new: str, language: Language = "en") -> str:
+    """Return a prompt to replace `old` in the video by `new` of the image.
+
+    By name only: the service's own sentence has the new thing first ("swap a cat for
+    the dog"), Python's ``str.replace`` and ``klingmask edit --swap`` the old one.
+
+    Examples
+    --------
+    >>> from klingmask.kling import prompts
+    >>> prompts.swap(old="the dog", new="a cat")
+    'swap a cat from <<<image_1>>> for the dog from <<<video_1>>>'
+    """
     return _chosen(
         language,
         f"swap {new} from <<<image_1>>> for {old} from <<<video_1>>>",
