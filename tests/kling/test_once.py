@@ -261,7 +261,7 @@ def test_a_task_keeps_its_name_where_a_reply_has_none(
 ) -> None:
     data = b'{"code": 0, "data": {"task_id": "t", "task_status": "submitted"}}'
     service.faults["POST /"] += [Fault(200, body=data), Fault(reset="after")]
-    service.faults["/mine"].append(Fault(200, body=data))
+    service.faults["/mine"] += [ABSENT, ABSENT, Fault(200, body=data)]
     for _ in range(2):
         task = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
         assert (task.task_id, task.external_task_id) == ("t", "mine")
@@ -274,7 +274,7 @@ def test_what_follows_from_an_unseen_task_does_not_hide_it(
     for refusal in (Fault(429, 1102), Fault(429, 1303), Fault(400, 1201)):
         name = f"call-{refusal.code}"
         service.faults["POST /"] += [Fault(reset="after"), refusal]
-        service.faults[f"/{name}"] += [ABSENT] * 4
+        service.faults[f"/{name}"] += [ABSENT] * 5
         task = client.create_task("s", "removal", REMOVAL, external_task_id=name)
         assert task.external_task_id == name
     assert len(service.created) == 3
@@ -370,6 +370,64 @@ def test_every_error_has_the_id(
     (sent,) = {body["external_task_id"] for body in service.bodies("")}
     assert caught.value.external_task_id == sent
     assert pickle.loads(pickle.dumps(caught.value)).external_task_id == sent
+
+
+LOST = [
+    None,
+    Fault(reset="before"),
+    Fault(reset="after"),
+    Fault(500, 5000),
+    Fault(502, body=b"<html>bad gateway</html>"),
+    Fault(delay=1.3),
+    Fault(cut=True),
+]
+
+
+@pytest.mark.parametrize("unique", [False, True], ids=["any id", "unique ids"])
+@pytest.mark.parametrize("lost", LOST, ids=str)
+def test_an_id_in_use_is_one_error(
+    service: Service, client: KlingClient, lost: Fault | None, unique: bool
+) -> None:
+    """Whatever becomes of the request: the older task is never taken for this call's."""
+    service.unique = unique
+    older = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    if lost:
+        service.faults["POST /"].append(lost)
+    with pytest.raises(kling.InvalidRequestError, match="'mine' is that of a task") as caught:
+        client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+    assert older.task_id in str(caught.value)
+    assert "client.task(external_task_id='mine')" in str(caught.value)
+    assert (caught.value.outcome, caught.value.external_task_id) == ("unsent", "mine")
+    assert service.created == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [Fault(500, 5000), Fault(reset="before"), Fault(404, body=b"<html>"), Fault(401, 1000)],
+    ids=str,
+)
+def test_an_id_of_which_it_is_not_known_whether_it_is_in_use(
+    service: Service, make: Callable[..., KlingClient], before: Fault
+) -> None:
+    """The task is made all the same, but one that is found is not taken for this call's."""
+    with make(retry_for=0) as client:
+        service.faults["/mine"].append(before)
+        task = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+        assert (task.external_task_id, service.created) == ("mine", ["mine"])
+        for lost in (Fault(reset="before"), Fault(reset="after")):
+            service.unique = False
+            service.faults["/mine"].append(before)
+            service.faults["POST /"].append(lost)
+            with pytest.raises(kling.UnknownOutcomeError, match="may be an older one") as caught:
+                client.create_task("s", "removal", REMOVAL, external_task_id="mine")
+            assert caught.value.external_task_id == "mine"
+
+
+def test_an_id_that_klingmask_makes_is_not_looked_for(
+    service: Service, client: KlingClient
+) -> None:
+    client.create_task("s", "removal", REMOVAL)
+    assert [request.method for request in service.requests] == ["POST"]
 
 
 @pytest.mark.parametrize("name", [".", "..", " ", ""])

@@ -209,6 +209,9 @@ class KlingClient:
             At most 2500 characters, with ``<<<video_1>>>`` and ``<<<image_1>>>``
             where the mode has images; `klingmask.kling.prompts` builds them.
         images : sequence of str, bytes or path
+        An `external_task_id` of your own is looked for before the first request too:
+        a task that has it already is an error, never taken for this call's.
+
             1 or 2 for addition, 1 for swap, none for removal: URLs, raw base64,
             the bytes or the Path of a JPEG or PNG of at most 10 MB, at least 300
             pixels a side, no longer than 2.5 times its width or height.
@@ -222,9 +225,9 @@ class KlingClient:
         callback_url : str, optional
             Where the service tells of changes; see `parse_callback`.
         external_task_id : str, optional
-            Your own name for the task, unique in the account: if the outcome is
-            unknown, a task that has it already is taken for this one.
-        model_name : {"kling-v1-6"}
+            Your own name for the task, unique in the account.
+        model_name : str or None
+            None leaves it to the service.
 
         Returns
         -------
@@ -233,7 +236,8 @@ class KlingClient:
         Raises
         ------
         InvalidRequestError
-            Before anything is sent, if a documented limit is not kept.
+            Before anything is sent, if a documented limit is not kept or a task has
+            the `external_task_id` already.
         UnknownOutcomeError
             If the task may have been made, but the service does not tell.
         """

@@ -4,6 +4,9 @@ A request that costs money is sent again only when it is known that it made
 nothing. The service knows: each request carries an external_task_id, under
 which its task can be asked for. Where even that gets no answer, the error names
 the id, so that no task is lost.
+
+An id that the caller chose may be that of an older task. It is looked for before
+the first request, as later nobody could tell the two apart.
 """
 
 import logging
@@ -14,7 +17,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from klingmask.kling.errors import KlingError, NotFoundError, UnknownOutcomeError
+from klingmask.kling.errors import (
+    InvalidRequestError,
+    KlingError,
+    NotFoundError,
+    UnknownOutcomeError,
+)
 from klingmask.kling.models import Task
 from klingmask.kling.transport import ABSENT, Transport
 
@@ -42,14 +50,15 @@ def create_once(
     body : mapping
         Of the request, with an external_task_id.
     own_id : bool
-        Whether the id was made for this call, so that a task which has it is
-        this call's.
+        Whether the id was made for this call, so that no other task has it.
     settle : float
         Seconds for which a task is looked for: as long as the service may be
         busy with a request that it has received.
 
     Raises
     ------
+    InvalidRequestError
+        If a task has the id already.
     UnknownOutcomeError
         If the task may have been made, but the service does not tell.
     KlingError
@@ -57,11 +66,22 @@ def create_once(
     """
     external = body["external_task_id"]
     parse = partial(Task.parse, external=external)
+    was_free = own_id or _is_free(transport, external)
     doubtful = False  # whether a request may have made the task
+
+    def look_up(seconds: float) -> Task | None:
+        found = _look_up(transport, external, seconds)
+        if found is None or was_free:
+            return found
+        raise UnknownOutcomeError(
+            f"there is a task {external}, but the service did not say before whether "
+            "there was one already, so it may be an older one",
+            external,
+        )
 
     def attempt() -> Task:
         nonlocal doubtful
-        if doubtful and (found := _look_up(transport, external, 0)):
+        if doubtful and (found := look_up(0)):
             return found
         try:
             log.info("create_task %s", external)
@@ -76,7 +96,7 @@ def create_once(
             last = open_ or (doubtful and not error.passing)
             doubtful |= open_
             log.warning("create_task %s: %s; looking for the task", external, error)
-            found = _look_up(transport, external, settle if last else 0)
+            found = look_up(settle if last else 0)
             if found is None:
                 raise
             return found
@@ -100,6 +120,33 @@ def create_once(
 
 def _where(external: str) -> str:
     return f"if the task was made all the same, get_task(external_task_id={external!r}) finds it"
+
+
+def _is_free(transport: Transport, external: str) -> bool:
+    """Whether no task has that id; False if the service gives no answer.
+
+    Raises
+    ------
+    InvalidRequestError
+        If one has it: nothing was sent that could make another.
+    """
+    try:
+        older = transport.call("GET", task_path(external), partial(Task.parse, external=external))
+    except KlingError as error:
+        absent = isinstance(error, NotFoundError) and error.code == ABSENT
+        if not absent:
+            log.warning("create_task %s: whether the id is in use: %s", external, error)
+        return absent
+    made = f", made at {older.created_at:%Y-%m-%d %H:%M} UTC" if older.created_at else ""
+    taken = InvalidRequestError(
+        f"external_task_id {external!r} is that of a task that there is already, "
+        f"{older.task_id} ({older.task_status}{made})",
+        advice="nothing was sent; take another id for a new task, or client.task("
+        f"external_task_id={external!r}) for that one",
+        outcome="unsent",
+    )
+    taken.external_task_id = external
+    raise taken
 
 
 def _look_up(transport: Transport, external: str, settle: float) -> Task | None:
