@@ -6,7 +6,7 @@ extra ``kling``.
 """
 
 from klingmask.kling import prompts
-from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, Point
+from klingmask.kling.checks import Duration, EditMode, Mode, Point
 from klingmask.kling.client import KlingClient
 from klingmask.kling.errors import (
     AccountError,
@@ -27,6 +27,7 @@ from klingmask.kling.errors import (
     TaskFailedError,
     UnknownOutcomeError,
 )
+from klingmask.kling.images import ImageSource
 from klingmask.kling.models import (
     InitReply,
     ObjectId,

@@ -3,22 +3,17 @@
 Source: the Multi-Elements page of Kling's API reference.
 """
 
-import base64
-import binascii
 import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
-from io import BytesIO
-from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, SupportsIndex, TypeAlias, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from klingmask.kling.errors import InvalidRequestError
 from klingmask.kling.urls import shown_url
 
-__all__ = ["Duration", "EditMode", "ImageSource", "Mode", "Point", "PointLike"]
+__all__ = ["Duration", "EditMode", "Mode", "Point", "PointLike"]
 
 EditMode: TypeAlias = Literal["addition", "swap", "removal"]
 Mode: TypeAlias = Literal["std", "pro"]
@@ -30,20 +25,17 @@ _Text = TypeVar("_Text", bound=str)
 MAX_FRAMES = 10
 MAX_POINTS = 10
 MAX_PROMPT = 2500
-MAX_IMAGE_BYTES = 10 * 10**6
-MIN_IMAGE_SIDE = 300
-MAX_ASPECT = 2.5
 EDIT_MODES: tuple[EditMode, ...] = get_args(EditMode)
-IMAGES = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
 MODES: tuple[Mode, ...] = get_args(Mode)
-MODELS = ("kling-v1-6",)
+MODEL = "kling-v1-6"
+"""The reference's default; a newer page does not list the parameter at all."""
+OTHER_FORMATS = (".avi", ".flv", ".gif", ".m3u8", ".mkv", ".mpeg", ".mpg", ".webm", ".wmv")
+"""What a URL may end in that is surely no mp4 or mov."""
+MAX_INT = 2**63 - 1
 DURATIONS: dict[Literal["5", "10"], tuple[float, float]] = {"5": (2.0, 5.0), "10": (7.0, 10.0)}
 """Of the result, and from how many seconds to how many the source may be long."""
 FRAME_SLACK = 0.1
 """Seconds that a source may be over: containers round to whole frames."""
-
-ImageSource: TypeAlias = str | bytes | PathLike[str]
-"""An https URL, raw base64, the path of a .jpg or .png, or a file's content."""
 
 
 class Point(NamedTuple):
@@ -72,7 +64,7 @@ PointLike: TypeAlias = Point | tuple[float, float]
 
 def points_of(points: Iterable[PointLike]) -> list[Point]:
     """Return 1 to 10 points with finite coordinates in [0, 1]."""
-    points = _listed(points, f"a frame takes a list of 1 to {MAX_POINTS} points")
+    points = listed(points, f"a frame takes a list of 1 to {MAX_POINTS} points")
     if not 1 <= len(points) <= MAX_POINTS:
         raise InvalidRequestError(f"a frame takes 1 to {MAX_POINTS} points, got {len(points)}")
     checked = []
@@ -82,7 +74,7 @@ def points_of(points: Iterable[PointLike]) -> list[Point]:
                 raise TypeError
             x, y = (float(value) for value in point)
         except (TypeError, ValueError, OverflowError):
-            raise InvalidRequestError(f"a point is (x, y), got {_shown(point)}") from None
+            raise InvalidRequestError(f"a point is (x, y), got {shown(point)}") from None
         if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
             raise InvalidRequestError(
                 f"a point's x and y are shares from 0 to 1, got ({x}, {y}); "
@@ -95,16 +87,16 @@ def points_of(points: Iterable[PointLike]) -> list[Point]:
 def frame_index(index: SupportsIndex, total: int | None = None) -> int:
     """Return an index from 0, below the total if it is known."""
     if isinstance(index, bool) or not isinstance(index, SupportsIndex):
-        raise InvalidRequestError(f"frame_index must be an integer, got {index!r}")
+        raise InvalidRequestError(f"frame_index must be an integer, got {shown(index)}")
     index = operator.index(index)
-    if index < 0 or (total is not None and index >= total):
+    if not 0 <= index <= (MAX_INT if total is None else total - 1):
         end = "" if total is None else f" to {total - 1}, the video's last frame"
-        raise InvalidRequestError(f"frame_index goes from 0{end}, got {index}")
+        raise InvalidRequestError(f"frame_index goes from 0{end}, got {shown(index)}")
     return index
 
 
 def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
-    """Return exactly one of the two, the URL to a .mp4 or .mov."""
+    """Return exactly one of the two, the URL to what may be an mp4 or mov."""
     if bool(video_id) == bool(video_url):
         raise InvalidRequestError("give exactly one of video_id and video_url")
     if not video_url:
@@ -117,26 +109,35 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
         raise InvalidRequestError("video_url must be a URL; this one cannot be read") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError(f"video_url must be a URL, got {shown_url(video_url)}")
-    if not parts.path.lower().endswith((".mp4", ".mov")):
-        raise InvalidRequestError(f"video_url must end in .mp4 or .mov, got {shown_url(video_url)}")
-    return {"video_url": video_url}
+    if parts.path.lower().endswith(OTHER_FORMATS):
+        raise InvalidRequestError(
+            f"video_url must be that of an mp4 or mov, got {shown_url(video_url)}"
+        )
+    return {"video_url": sendable(video_url, "video_url")}
 
 
 def identifier(value: str, name: str) -> str:
     """Return a non-empty text that can be sent."""
     if not isinstance(value, str) or not value.strip():
-        raise InvalidRequestError(f"{name} must be a text that is not empty, got {_shown(value)}")
+        raise InvalidRequestError(f"{name} must be a text that is not empty, got {shown(value)}")
+    return sendable(value, name)
+
+
+def sendable(text: str, name: str) -> str:
+    """Return a text that UTF-8 can hold: one without a lone half of a surrogate pair."""
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidRequestError(f"{name} has half of a character, got {_shown(value)}") from None
-    return value
+        text.encode()
+    except UnicodeEncodeError as error:
+        place = error.start
+    else:
+        return text
+    raise InvalidRequestError(f"{name} has half of a character at {place}, got {shown(text)}")
 
 
 def flag(value: bool, name: str) -> bool:
     """Return True or False."""
     if not isinstance(value, bool):
-        raise InvalidRequestError(f"{name} must be True or False, got {_shown(value)}")
+        raise InvalidRequestError(f"{name} must be True or False, got {shown(value)}")
     return value
 
 
@@ -150,18 +151,22 @@ def callback_url(url: str | None) -> str:
         raise InvalidRequestError(
             f"callback_url must start with https:// or http://, got {shown_url(url)}"
         )
-    return url
+    return sendable(url, "callback_url")
 
 
-def _listed(values: Iterable[_Any], wanted: str) -> list[_Any]:
+def listed(values: Iterable[_Any], wanted: str) -> list[_Any]:
+    """Return a list of what can be gone through, and is no single point."""
     if isinstance(values, Point) or not isinstance(values, Iterable):
         raise InvalidRequestError(f"{wanted}, got a single {type(values).__name__}")
     return list(values)
 
 
-def _shown(value: object) -> str:
-    """What a value is, with an end."""
-    text = repr(value)
+def shown(value: object) -> str:
+    """Return what a value is, with an end."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes, in it or by itself
+        return f"a very large {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
@@ -171,18 +176,19 @@ def one_of(value: str, allowed: Iterable[_Text], name: str) -> _Text:
     for one in allowed:
         if value == one:
             return one
-    raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {_shown(value)}")
+    raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}, got {shown(value)}")
 
 
 def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
     """Check lengths, and the references that the mode needs."""
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
         if not isinstance(text, str):
-            raise InvalidRequestError(f"{name} must be a text, got {_shown(text)}")
+            raise InvalidRequestError(f"{name} must be a text, got {shown(text)}")
         if len(text) > MAX_PROMPT:
             raise InvalidRequestError(
                 f"{name} must not exceed {MAX_PROMPT} characters, got {len(text)}"
             )
+        sendable(text, name)
     if not prompt.strip():
         raise InvalidRequestError("prompt must not be empty; see klingmask.kling.prompts")
     needed = ["<<<video_1>>>", *(f"<<<image_{i + 1}>>>" for i in range(n_images))]
@@ -200,80 +206,6 @@ def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
             )
 
 
-def images(sources: Iterable[ImageSource], edit_mode: str) -> list[dict[str, str]]:
-    """Return the image_list of a request: as many as the mode takes, each within limits."""
-    if isinstance(sources, (str, bytes, PathLike)):
-        sources = [sources]
-    sources = _listed(sources, "images must be a list")
-    least, most = IMAGES[edit_mode]
-    if not least <= len(sources) <= most:
-        wanted = f"{least}" if least == most else f"{least} to {most}"
-        raise InvalidRequestError(f"{edit_mode} takes {wanted} images, got {len(sources)}")
-    return [{"image": _image(source, f"image {place + 1}")} for place, source in enumerate(sources)]
-
-
-def _image(source: ImageSource, name: str) -> str:
-    """A URL as it is; all else as raw base64."""
-    if isinstance(source, PathLike):
-        path = Path(fspath(source))
-        if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-            raise InvalidRequestError(f"{name}: must be .jpg, .jpeg or .png, got {path.name}")
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InvalidRequestError(f"{name}: {path} cannot be read: {reason}") from None
-        return _encoded(content, name)
-    if isinstance(source, bytes):
-        return _encoded(source, name)
-    if not isinstance(source, str):
-        kind = type(source).__name__
-        raise InvalidRequestError(f"{name}: a URL, base64, bytes or a Path, got {kind}")
-    if source.startswith("data:"):
-        raise InvalidRequestError(f"{name}: send raw base64, without the data: prefix")
-    if re.match(r"https?://", source):
-        return source
-    try:
-        content = base64.b64decode(source, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequestError(
-            f"{name}: neither a URL nor base64; give the path of a file as a Path"
-        ) from None
-    _check_image(content, name)
-    return source
-
-
-def _encoded(content: bytes, name: str) -> str:
-    _check_image(content, name)
-    return base64.b64encode(content).decode()
-
-
-def _check_image(content: bytes, name: str) -> None:
-    if len(content) > MAX_IMAGE_BYTES:
-        raise InvalidRequestError(
-            f"{name}: {len(content)} bytes; the limit is {MAX_IMAGE_BYTES} (10 MB)"
-        )
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise ImportError("to check images, Pillow is needed: 'klingmask[image]'") from error
-    try:
-        with Image.open(BytesIO(content)) as image:
-            format_, (width, height) = image.format, image.size
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidRequestError(f"{name}: not an image that can be read: {error}") from None
-    if format_ not in ("JPEG", "PNG", "MPO"):
-        raise InvalidRequestError(f"{name}: must be JPEG or PNG, got {format_}")
-    if min(width, height) < MIN_IMAGE_SIDE:
-        raise InvalidRequestError(
-            f"{name}: {width} x {height}; each side must have at least {MIN_IMAGE_SIDE} pixels"
-        )
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise InvalidRequestError(
-            f"{name}: {width} x {height}; the sides' ratio must be between 1:2.5 and 2.5:1"
-        )
-
-
 def duration(wanted: str | int | None, seconds: float | None) -> Literal["5", "10"]:
     """Return "5" or "10", derived from the source's length if it is not given, and fitting it."""
     if wanted is None:
@@ -285,7 +217,7 @@ def duration(wanted: str | int | None, seconds: float | None) -> Literal["5", "1
         raise InvalidRequestError(
             f"the video is {seconds:g} s long; it must be 2 to 5 s or 7 to 10 s"
         )
-    name = one_of(str(wanted), DURATIONS, "duration")
+    name = one_of(shown(wanted) if isinstance(wanted, int) else wanted, DURATIONS, "duration")
     least, most = DURATIONS[name]
     if seconds is not None and not least <= seconds <= most + FRAME_SLACK:
         raise InvalidRequestError(
@@ -298,7 +230,7 @@ def page(number: int, size: int) -> dict[str, int]:
     """Return the parameters of a page."""
     for name, value, most in (("page_num", number, 1000), ("page_size", size, 500)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise InvalidRequestError(f"{name} goes from 1 to {most}, got {value!r}")
+            raise InvalidRequestError(f"{name} goes from 1 to {most}, got {shown(value)}")
     return {"pageNum": number, "pageSize": size}
 
 
@@ -316,8 +248,8 @@ def task_id(value: str | None, external: str | None) -> str:
 def seconds(value: float, name: str) -> float:
     """Return a time that is not negative."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
-        raise InvalidRequestError(f"{name} must be a number of seconds from 0, got {value!r}")
+    if not number or not 0 <= value <= 1e9:
+        raise InvalidRequestError(f"{name} must be a number of seconds from 0, got {shown(value)}")
     return float(value)
 
 
@@ -325,8 +257,8 @@ def timeouts(value: float | tuple[float, float]) -> tuple[float, float]:
     """Return the seconds for a connection and for a reply, of one number or a pair."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2:
-        raise InvalidRequestError(f"timeout must be a number or a pair of them, got {value!r}")
+        raise InvalidRequestError(f"timeout must be a number or a pair of them, got {shown(value)}")
     connect, read = (seconds(one, "timeout") for one in pair)
     if not (connect and read):
-        raise InvalidRequestError(f"timeout must be more than 0 seconds, got {value!r}")
+        raise InvalidRequestError(f"timeout must be more than 0 seconds, got {shown(value)}")
     return connect, read

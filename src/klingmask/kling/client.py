@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from klingmask.kling import checks
 from klingmask.kling.auth import Auth, find_auth
-from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, PointLike
-from klingmask.kling.models import InitReply, PreviewReply, Reply, SelectionReply, Task
+from klingmask.kling.checks import Duration, EditMode, Mode, PointLike
+from klingmask.kling.images import ImageSource, image_list
+from klingmask.kling.models import FrameSize, InitReply, PreviewReply, Reply, SelectionReply, Task
 from klingmask.kling.once import PATH, create_once, task_path
+from klingmask.kling.redaction import clean
 from klingmask.kling.transport import Patience, Transport, undone
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class KlingClient:
         self._settle = checks.seconds(settle, "settle")
 
     def __repr__(self) -> str:
-        return f"KlingClient({self._transport.base_url!r})"
+        return clean(f"KlingClient({self._transport.base_url!r})")
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +102,9 @@ class KlingClient:
         video_id : str
             Of a video that Kling made in the last 30 days.
         video_url : str
-            Of a .mp4 or .mov that the service can reach: 2 to 5 or 7 to 10
-            seconds, 720 to 2160 pixels a side, 24, 30 or 60 frames a second.
+            Of an mp4 or mov that the service can reach, whatever the URL ends in: 2
+            to 5 or 7 to 10 seconds, 720 to 2160 pixels a side, 24, 30 or 60 frames
+            a second.
 
         Returns
         -------
@@ -153,15 +156,20 @@ class KlingClient:
         points: Sequence[PointLike],
         *,
         again: Callable[[BaseException], bool] = undone,
+        frame: FrameSize | None = None,
     ) -> SelectionReply:
-        """Add or delete points; `again` says after which errors they are sent again."""
+        """Add or delete points.
+
+        `again` says after which errors they are sent again, `frame` what is known of
+        the video's frames.
+        """
         index = checks.frame_index(frame_index)
         body = {
             "session_id": checks.identifier(session_id, "session_id"),
             "frame_index": index,
             "points": [{"x": x, "y": y} for x, y in checks.points_of(points)],
         }
-        parse = partial(SelectionReply.parse, asked=index)
+        parse = partial(SelectionReply.parse, asked=index, frame=frame)
         return self._transport.call("POST", f"{PATH}/{endpoint}", parse, body=body, again=again)
 
     def clear_selection(self, session_id: str) -> Reply:
@@ -191,7 +199,7 @@ class KlingClient:
         watermark: bool | None = None,
         callback_url: str | None = None,
         external_task_id: str | None = None,
-        model_name: str = "kling-v1-6",
+        model_name: str | None = checks.MODEL,
     ) -> Task:
         """Start an edit, which costs money, once.
 
@@ -201,6 +209,9 @@ class KlingClient:
         task takes a service that both says for all of `settle` seconds that there is
         none of that id, though there is, and then accepts the id again.
 
+        An `external_task_id` of your own is looked for before the first request too:
+        a task that has it already is an error, never taken for this call's.
+
         Parameters
         ----------
         session_id : str
@@ -209,11 +220,8 @@ class KlingClient:
             At most 2500 characters, with ``<<<video_1>>>`` and ``<<<image_1>>>``
             where the mode has images; `klingmask.kling.prompts` builds them.
         images : sequence of str, bytes or path
-        An `external_task_id` of your own is looked for before the first request too:
-        a task that has it already is an error, never taken for this call's.
-
-            1 or 2 for addition, 1 for swap, none for removal: URLs, raw base64,
-            the bytes or the Path of a JPEG or PNG of at most 10 MB, at least 300
+            1 or 2 for addition, 1 for swap, none for removal. A str is a URL, a path
+            or the raw base64 of a picture. JPEG or PNG of at most 10 MB, at least 300
             pixels a side, no longer than 2.5 times its width or height.
         negative_prompt : str
             At most 2500 characters.
@@ -242,11 +250,12 @@ class KlingClient:
             If the task may have been made, but the service does not tell.
         """
         body: dict[str, Any] = {
-            "model_name": checks.one_of(model_name, checks.MODELS, "model_name"),
             "session_id": checks.identifier(session_id, "session_id"),
             "edit_mode": checks.one_of(edit_mode, checks.EDIT_MODES, "edit_mode"),
         }
-        body["image_list"] = checks.images(images, edit_mode)
+        if model_name is not None:
+            body["model_name"] = checks.identifier(model_name, "model_name")
+        body["image_list"] = image_list(images, edit_mode)
         checks.prompts(prompt, negative_prompt, edit_mode, len(body["image_list"]))
         body |= {
             "prompt": prompt,

@@ -1,6 +1,7 @@
 """An edit from the first click to the file: EditSession, Selection, Preview, EditTask."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 import numpy.typing as npt
 
 from klingmask import Mask, overlay
-from klingmask.kling import checks
-from klingmask.kling.checks import Duration, EditMode, ImageSource, Mode, Point, PointLike
+from klingmask.kling import checks, transport
+from klingmask.kling.checks import Duration, EditMode, Mode, Point, PointLike
 from klingmask.kling.client import KlingClient
 from klingmask.kling.download import download, fetch
 from klingmask.kling.errors import (
@@ -25,7 +26,9 @@ from klingmask.kling.errors import (
     SessionExpiredError,
     TaskFailedError,
 )
+from klingmask.kling.images import ImageSource
 from klingmask.kling.models import (
+    FrameSize,
     InitReply,
     ObjectId,
     PreviewReply,
@@ -34,6 +37,7 @@ from klingmask.kling.models import (
     TaskVideo,
 )
 from klingmask.kling.once import task_path
+from klingmask.kling.redaction import clean
 from klingmask.kling.tracking import read_tracking
 from klingmask.kling.transport import ABSENT, Patience, surely_undone
 from klingmask.overlay import KLING_ALPHA, Colors, Image
@@ -69,7 +73,7 @@ class Selection:
 
     def __repr__(self) -> str:
         names = dict.fromkeys(one.object_id for one in self.reply.objects)
-        return f"Selection(frame_index={self.frame_index}, objects={list(names)})"
+        return clean(f"Selection(frame_index={self.frame_index}, objects={list(names)})")
 
     @property
     def frame_index(self) -> int:
@@ -122,12 +126,18 @@ class Selection:
 class Preview:
     """A selection, followed through the video."""
 
-    def __init__(self, reply: PreviewReply, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        reply: PreviewReply,
+        patience: Patience | None = None,
+        frame: FrameSize | None = None,
+    ) -> None:
         self.reply = reply
         self._patience = patience or Patience()
+        self._frame = frame
 
     def __repr__(self) -> str:
-        return f"Preview(session_id={self.reply.session_id!r})"
+        return clean(f"Preview(session_id={self.reply.session_id!r})")
 
     @property
     def video_url(self) -> str:
@@ -145,10 +155,17 @@ class Preview:
         return self.reply.tracking_output
 
     def tracking(self) -> dict[int, dict[ObjectId, Mask]]:
-        """Fetch and read the masks of each frame: frame index -> object id -> mask."""
+        """Fetch and read the masks of each frame: frame index -> object id -> mask.
+
+        Raises
+        ------
+        BadReplyError
+            If the file has none of the expected shapes, or its masks may be the
+            wrong way round: see `SelectedObject.mask`.
+        """
         if not self.tracking_url:
             raise BadReplyError("the preview has no tracking_output")
-        return read_tracking(fetch(self.tracking_url, patience=self._patience))
+        return read_tracking(fetch(self.tracking_url, patience=self._patience), self._frame)
 
     def download(self, path: str | PathLike[str], *, progress: bool = False) -> Path:
         """Save the video with the masks on it; see `EditTask.download`."""
@@ -170,9 +187,10 @@ class EditSession:
         """The points by frame."""
         self._doubtful = False  # whether the service's points may be others
         self._expires = time.time() + SESSION_HOURS * 3600
+        self._frame = reply.frame_size
 
     def __repr__(self) -> str:
-        return (
+        return clean(
             f"EditSession({self.session_id!r}, size={self.size}, frames={self.reply.total_frame}, "
             f"seconds={self.seconds:g})"
         )
@@ -265,9 +283,7 @@ class EditSession:
         self._doubtful = True
         try:
             with _expiry():
-                reply = self.client._select(
-                    endpoint, self.session_id, index, points, again=surely_undone
-                )
+                reply = self._send(endpoint, index, points)
         except KlingError as error:
             self._doubtful = error.outcome not in ("unsent", "refused")
             if not (self._doubtful and error.passing):
@@ -277,6 +293,20 @@ class EditSession:
         self._doubtful = False
         self.points = after
         return Selection(reply, then)
+
+    def _send(
+        self,
+        endpoint: Literal["add-selection", "delete-selection"],
+        index: int,
+        points: Sequence[Point],
+    ) -> SelectionReply:
+        """Send points once, and learn from the reply how large the frames are."""
+        reply = self.client._select(
+            endpoint, self.session_id, index, points, again=surely_undone, frame=self._frame
+        )
+        shown = (one.png_size for one in reply.objects)
+        self._frame = next((size for size in shown if size), self._frame)
+        return reply
 
     def _agree(self) -> None:
         """Set the points again where the service may have others."""
@@ -299,9 +329,7 @@ class EditSession:
                 **vars(cleared), session_id=self.session_id, frame_index=asked, objects=()
             )
             for index, some in points.items():
-                added = self.client._select(
-                    "add-selection", self.session_id, index, some, again=surely_undone
-                )
+                added = self._send("add-selection", index, some)
                 reply = added if index == asked else reply
             return reply
 
@@ -322,7 +350,7 @@ class EditSession:
         self._agree()
         with _expiry():
             reply = self.client.preview_selection(self.session_id)
-        return Preview(reply, self.client._transport.patience)
+        return Preview(reply, self.client._transport.patience, self._frame)
 
     def submit(
         self,
@@ -336,7 +364,7 @@ class EditSession:
         watermark: bool | None = None,
         callback_url: str | None = None,
         external_task_id: str | None = None,
-        model_name: str = "kling-v1-6",
+        model_name: str | None = checks.MODEL,
     ) -> "EditTask":
         """Start the edit, which costs money; see `KlingClient.create_task`.
 
@@ -347,19 +375,20 @@ class EditSession:
             raise InvalidRequestError(f"{edit_mode} needs a selection; add_selection makes one")
         fitting = checks.duration(duration, self.seconds)
         self._agree()
-        task = self.client.create_task(
-            self.session_id,
-            edit_mode,
-            prompt,
-            images=images,
-            negative_prompt=negative_prompt,
-            mode=mode,
-            duration=fitting,
-            watermark=watermark,
-            callback_url=callback_url,
-            external_task_id=external_task_id,
-            model_name=model_name,
-        )
+        with _expiry(absent=False):  # which may be a model as well
+            task = self.client.create_task(
+                self.session_id,
+                edit_mode,
+                prompt,
+                images=images,
+                negative_prompt=negative_prompt,
+                mode=mode,
+                duration=fitting,
+                watermark=watermark,
+                callback_url=callback_url,
+                external_task_id=external_task_id,
+                model_name=model_name,
+            )
         return EditTask(self.client, task)
 
     def _alive(self) -> None:
@@ -369,21 +398,37 @@ class EditSession:
             )
 
 
+_ENDED = re.compile(
+    r"(?i)\bsession[^,;:.]{0,40}\b(expired?|ended|closed|invalid|unknown|gone|timed out|"
+    r"no(t| longer) (exists?|found|valid|available)|doesn't exist)\b"
+    r"|\b(expired|invalid|unknown|no such|no) session"
+)
+
+
 @contextmanager
-def _expiry() -> Iterator[None]:
-    """Where the service does not know a session, it has expired."""
+def _expiry(*, absent: bool = True) -> Iterator[None]:
+    """Make a `SessionExpiredError` of a refusal which says that the session has ended.
+
+    `absent` says that only the session can be what the service does not have. The
+    reference does not tell by which code a session is refused that has ended, so
+    else it goes by the message.
+    """
     try:
         yield
-    except NotFoundError as error:
-        if error.code != ABSENT:  # a gateway's own 404, say
+    except (InvalidRequestError, NotFoundError) as error:
+        by_service = error.code is not None  # not a gateway's 404
+        ended = (absent and error.code == ABSENT) or _ENDED.search(error.message)
+        if not (by_service and ended):
             raise
-        raise SessionExpiredError(
+        expired = SessionExpiredError(
             f"the service no longer has the session: {error.message}",
             code=error.code,
             status=error.status,
             request_id=error.request_id,
             outcome=error.outcome,
-        ) from error
+        )
+        expired.external_task_id = error.external_task_id
+        raise expired from error
 
 
 class EditTask:
@@ -396,7 +441,7 @@ class EditTask:
         self._known = False  # whether the service has answered a query about it
 
     def __repr__(self) -> str:
-        return f"EditTask({self.task.task_id!r}, {self.task.task_status!r})"
+        return clean(f"EditTask({self.task.task_id!r}, {self.task.task_status!r})")
 
     def refresh(self) -> Task:
         """Ask the service how the task stands."""
@@ -424,20 +469,23 @@ class EditTask:
         RequestTimeoutError
             If it has not ended in time. It goes on; `wait` can be called again.
         """
-        until = time.monotonic() + checks.seconds(timeout, "timeout")
-        settled = time.monotonic() + self.client._settle
+        started = time.monotonic()
+        until = started + checks.seconds(timeout, "timeout")
         last = until - min(1.0, timeout / 4)  # when to ask for the last time; that takes a while
+        polls = _Polls(started + self.client._settle, self.client._transport.patience.retry_for)
+        pauses = _growing(1.0, 15.0)
         with tqdm(bar_format="{desc} {elapsed}", disable=not progress) as bar:
-            for pause in _growing(1.0, 15.0):
-                bar.set_description_str(f"task {self.task.task_status}")
-                if self.task.ended:
-                    break
+            while not self.task.ended:
+                bar.set_description_str(clean(f"task {self.task.task_status}"))
+                pause = max(next(pauses), polls.back_off())
                 time.sleep(max(0.0, min(pause, last - time.monotonic())))
-                late = time.monotonic() >= last
-                if not self._asked(until, settled) or (late and not self.task.ended):
+                is_last = time.monotonic() >= last
+                self._ask(polls, until)
+                if is_last and not self.task.ended:
+                    why = f"; asking failed: {polls.failure.message}" if polls.failure else ""
                     raise RequestTimeoutError(
                         f"task {self.task.task_id} is still {self.task.task_status} after "
-                        f"{timeout:g} s",
+                        f"{time.monotonic() - started:.3g} s{why}",
                         advice="it goes on, and wait() can be called again",
                     )
         if self.task.task_status == "failed":
@@ -448,20 +496,18 @@ class EditTask:
             )
         return self
 
-    def _asked(self, until: float, settled: float) -> bool:
-        """Ask how the task stands; False if the time `until` comes before an answer."""
-        transport, left = self.client._transport, until - time.monotonic()
+    def _ask(self, polls: "_Polls", until: float) -> None:
+        """Ask once how the task stands; a failure that may pass is for the next poll to mend."""
+        parse = partial(Task.parse, task_id=self.task.task_id)
+        path = task_path(self.task.task_id)
         try:
-            parse = partial(Task.parse, task_id=self.task.task_id)
-            self.task = transport.call("GET", task_path(self.task.task_id), parse, deadline=until)
+            self.task = self.client._transport.once("GET", path, parse, deadline=until)
         except KlingError as error:
-            if error.code == ABSENT and not self._known and time.monotonic() < settled:
-                return True
-            if not error.passing or left > transport.patience.retry_for:
-                raise
-            return False
-        self._known = True
-        return True
+            unsettled = error.code == ABSENT and not self._known
+            polls.failed(error, unsettled=unsettled)
+        else:
+            self._known = True
+            polls.answered()
 
     @property
     def video(self) -> TaskVideo:
@@ -497,6 +543,43 @@ class EditTask:
             kind = "watermarked video" if watermarked else "URL for its video"
             raise BadReplyError(f"task {self.task.task_id} has no {kind}")
         return download(url, path, progress=progress, patience=self.client._transport.patience)
+
+
+class _Polls:
+    """How the queries of one `EditTask.wait` went: when to give up, and when to ask again."""
+
+    def __init__(self, settled: float, retry_for: float) -> None:
+        self.settled, self.retry_for = settled, retry_for
+        self.answered()
+
+    def answered(self) -> None:
+        """Note an answer."""
+        self.failure: KlingError | None = None
+        self.failures = 0
+        self.since = 0.0
+
+    def failed(self, error: KlingError, *, unsettled: bool) -> None:
+        """Note a failure; raise it if it is final, or there has been no answer for too long.
+
+        Parameters
+        ----------
+        error : KlingError
+        unsettled : bool
+            Whether it says that there is no such task, which may be too early to tell.
+        """
+        now = time.monotonic()
+        if unsettled and now < self.settled:
+            return
+        if not self.failures:
+            self.since = now
+        if not error.passing or (self.failures and now - self.since > self.retry_for):
+            raise error
+        log.warning("waiting for a task: %s", error)
+        self.failure, self.failures = error, self.failures + 1
+
+    def back_off(self) -> float:
+        """Seconds to wait after the failures since the last answer."""
+        return transport.pause(self.failure, self.failures) if self.failure else 0.0
 
 
 def _growing(first: float, last: float) -> Iterator[float]:

@@ -1,31 +1,37 @@
 """The tracking file of a preview: the masks of each frame, in the shapes it may have.
 
-Its format is not published. It is expected to be JSON or JSON Lines in the
-family's shapes: a list of frames, an object with such a list under a key, or a
-map from frame index to what is selected on it.
+Its format is not published. It is expected to be JSON, JSON Lines or a multipart
+stream of JSON, in the shapes of the service's selections or in those that Meta's
+SAM 2 demo server streams: a list of frames, an object with such a list under a
+key, or a map from frame index to what is selected on it.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from klingmask import Mask
+from klingmask.kling.bodies import parse_json
 from klingmask.kling.errors import BadReplyError
-from klingmask.kling.models import ObjectId, described, masks_of, selected
+from klingmask.kling.models import FrameSize, ObjectId, described, masks_of, selected
 
 __all__ = ["read_tracking"]
 
-LIST = "rle_mask_list"
+LISTS = ("rle_mask_list", "results")
+"""Under which a frame has its objects: in a selection, and in SAM 2's stream."""
 
 _Frames: TypeAlias = Iterator[tuple[int, list[Any]]]
 
 
-def read_tracking(content: bytes) -> dict[int, dict[ObjectId, Mask]]:
+def read_tracking(
+    content: bytes, frame: FrameSize | None = None
+) -> dict[int, dict[ObjectId, Mask]]:
     """Read a tracking file.
 
     Parameters
     ----------
     content : bytes
+    frame : FrameSize, optional
+        What is known of the video's frames, which tells whether sizes are (h, w).
 
     Returns
     -------
@@ -36,17 +42,15 @@ def read_tracking(content: bytes) -> dict[int, dict[ObjectId, Mask]]:
     Raises
     ------
     BadReplyError
-        If it is none of the shapes; the message says what was found.
+        If it is none of the shapes, and the message says what was found; or if its
+        masks are not of such frames.
     """
     document = _parse(content)
-    try:
-        frames = _frames(document)
-    except RecursionError:
-        raise BadReplyError("the tracking file is nested too deeply") from None
+    frames = _frames(document)
     if frames is None:
         raise BadReplyError(
             "the tracking file has no masks: expected a list of frames with an "
-            f"{LIST} each, or a map from frame index to masks; this is {_shape(document)}"
+            f"{LISTS[0]} each, or a map from frame index to masks; this is {_shape(document)}"
         )
     listed: dict[int, list[Any]] = {}
     for index, entries in frames:
@@ -54,40 +58,47 @@ def read_tracking(content: bytes) -> dict[int, dict[ObjectId, Mask]]:
     tracked = {}
     for index, entries in listed.items():
         try:
-            tracked[index] = masks_of(selected(entries))
+            tracked[index] = masks_of(selected(entries, frame))
         except BadReplyError as error:
             raise BadReplyError(f"the tracking file, frame {index}: {error.message}") from error
     return tracked
 
 
 def _parse(content: bytes) -> Any:
-    """JSON, or two lines or more of JSON Lines as a list."""
+    """The JSON value of a file; of several that follow each other, the list of them."""
+    content = content.lstrip()
     try:
-        text = content.decode("utf-8-sig")
-        try:
-            return json.loads(text)
-        except ValueError:
-            lines = [line for line in text.split("\n") if line.strip()]
-            if len(lines) < 2:
-                raise
-            return [json.loads(line) for line in lines]
-    except (ValueError, RecursionError) as error:
-        raise BadReplyError(f"the tracking file is not a JSON file: {error}") from None
+        return parse_json(_bodies(content) if content.startswith(b"--") else content)
+    except ValueError as error:
+        reason = str(error)
+    raise BadReplyError(f"the tracking file is not a JSON file: {reason}")
 
 
-def _frames(document: Any) -> _Frames | None:
+def _bodies(multipart: bytes) -> bytes:
+    """The bodies of a multipart stream, which starts with its boundary, without their headers."""
+    boundary = multipart.split(None, 1)[0]
+    parts = (b"\n" + multipart.replace(b"\r\n", b"\n")).split(b"\n" + boundary)
+    return b"\n".join(part.partition(b"\n\n")[2] for part in parts)
+
+
+def _list_of(frame: Any) -> str | None:
+    """The key under which a frame has its objects, if it is one."""
+    if not isinstance(frame, Mapping):
+        return None
+    return next((name for name in LISTS if name in frame), None)
+
+
+def _frames(document: Any, depth: int = 20) -> _Frames | None:
     """The frames of a document, or None if it has no shape that is known."""
     if isinstance(document, list):
-        if any(isinstance(frame, Mapping) and LIST in frame for frame in document):
-            return _in_list(document)
+        return _in_list(document) if any(map(_list_of, document)) else None
+    if not isinstance(document, Mapping) or not depth:
         return None
-    if not isinstance(document, Mapping):
-        return None
-    if LIST in document:
+    if _list_of(document):
         return _in_list([document])
-    if document and all(str(key).isdecimal() for key in document):
+    if document and all(key.isascii() and key.isdecimal() for key in document):
         return _in_map(document)
-    found = (_frames(value) for value in document.values())
+    found = (_frames(value, depth - 1) for value in document.values())
     return next((frames for frames in found if frames is not None), None)
 
 
@@ -95,22 +106,32 @@ def _in_list(frames: list[Any]) -> _Frames:
     for place, frame in enumerate(frames):
         if not isinstance(frame, Mapping):
             raise BadReplyError(f"the tracking file: entry {place} is {described(frame)}")
-        yield _index(frame.get("frame_index", place)), _entries(frame.get(LIST), place)
+        name = _list_of(frame)
+        yield _index(frame.get("frame_index", place)), _entries(name and frame[name], place)
 
 
 def _in_map(frames: Mapping[str, Any]) -> _Frames:
     for key, value in frames.items():
-        inside = value[LIST] if isinstance(value, Mapping) and LIST in value else value
-        yield _index(key), _entries(inside, key)
+        name = _list_of(value)
+        yield _index(key), _entries(value[name] if name else value, key)
 
 
 def _index(value: object) -> int:
-    try:
-        if isinstance(value, (int, str)) or (isinstance(value, float) and value.is_integer()):
-            return int(value)
-    except ValueError:
-        pass
-    raise BadReplyError(f"the tracking file: a frame index is an integer, not {described(value)}")
+    """A frame's index, from 0, which may come as a text or with a point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        value = _number(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise BadReplyError(
+        f"the tracking file: a frame index is an integer from 0, not {described(value)}"
+    )
+
+
+def _number(text: str) -> int | str:
+    """An integer, if a text is one; a text of thousands of digits is no frame and no object."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else text
 
 
 def _entries(masks: Any, frame: object) -> list[Any]:
@@ -119,16 +140,22 @@ def _entries(masks: Any, frame: object) -> list[Any]:
         return []
     if isinstance(masks, Mapping):
         # A key of JSON is a text, also where it stands for a selection's number.
-        return [
-            {"object_id": int(name) if name.isdecimal() else name, "rle_mask": rle}
-            for name, rle in masks.items()
-        ]
+        return [{**_entry(mask), "object_id": _object_id(name)} for name, mask in masks.items()]
     if isinstance(masks, list):
-        return [
-            {"rle_mask": entry} if isinstance(entry, Mapping) and "counts" in entry else entry
-            for entry in masks
-        ]
+        return [_entry(mask) if isinstance(mask, Mapping) else mask for mask in masks]
     raise BadReplyError(f"the tracking file: frame {frame} is {described(masks)}")
+
+
+def _object_id(name: str) -> ObjectId:
+    number = _number(name)
+    return number if str(number) == name else name  # "07" and "7" are two objects
+
+
+def _entry(mask: Any) -> Mapping[str, Any]:
+    """An entry of an ``rle_mask_list``, made of such a one, of one of SAM 2's or of an rle."""
+    if not isinstance(mask, Mapping) or "counts" in mask:
+        return {"rle_mask": mask}
+    return {"rle_mask": mask["mask"], **mask} if "mask" in mask else mask
 
 
 def _shape(document: Any) -> str:
