@@ -33,21 +33,6 @@ WORDS = [
 ]
 
 
-BENT: list[tuple[dict[str, str], bytes]] = [
-    ({"webhook-id": "a", "webhook-timestamp": "1" * 5000, "webhook-signature": "v1,x"}, b"{}"),
-    ({"webhook-id": "\ud800", "webhook-timestamp": "1", "webhook-signature": "v1,\ud800"}, b"{}"),
-]
-
-
-@pytest.mark.parametrize(("headers", "body"), BENT, ids=["digits", "surrogates"])
-def test_bent_callbacks_are_refused(headers: dict[str, str], body: bytes) -> None:
-    with pytest.raises(kling.AuthenticationError):
-        parse_callback(headers, body, "whsec_AAAA", now=1.0)
-    videos = b'{"task_id": "t", "task_status": "succeed", "task_result": {"videos": ["x"]}}'
-    with pytest.raises(kling.BadReplyError, match="a video of the task"):
-        parse_callback({}, videos, None)
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
@@ -620,90 +605,6 @@ def test_redirects_within_https_are_followed(service: Service, tmp_path: Path) -
     assert path.read_bytes() == service.files["/result.mp4"]
 
 
-# ---- callbacks ----
-
-# The test vector that the platform published.
-SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="  # noqa: S105
-BODY = (
-    b'{"id":"1234567890","status":"succeeded","message":"",'
-    b'"create_time":1781080778802,"update_time":1781080794151}'
-)
-HEADERS = {
-    "Webhook-Id": "9876543210",
-    "webhook-timestamp": "1781080794",
-    "webhook-signature": "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4=",
-}
-NOW = 1781080794
-
-
-def test_the_published_callback() -> None:
-    for secret in (SECRET, SECRET.removeprefix("whsec_"), ["whsec_b3RoZXI=", SECRET]):
-        for now in (NOW, NOW + 300, NOW - 300):
-            task = parse_callback(HEADERS, BODY, secret, now=now)
-            assert (task.task_id, task.task_status) == ("1234567890", "succeed")
-    several = HEADERS | {"webhook-signature": f"v1,AAAA v2,x {HEADERS['webhook-signature']}"}
-    assert parse_callback(several, BODY, SECRET, now=NOW).ended
-    assert parse_callback({}, BODY, None).task_id == "1234567890"
-
-
-@pytest.mark.parametrize(
-    ("change", "body", "secret", "now", "reason"),
-    [
-        ({}, BODY + b" ", SECRET, NOW, "does not fit"),
-        ({}, BODY, "whsec_b3RoZXI=", NOW, "does not fit"),
-        ({}, BODY, SECRET, NOW + 301, "300 s from now"),
-        ({}, BODY, SECRET, NOW - 301, "300 s from now"),
-        ({"Webhook-Id": "1"}, BODY, SECRET, NOW, "does not fit"),
-        ({"webhook-timestamp": "1781080795"}, BODY, SECRET, NOW, "does not fit"),
-        ({"webhook-timestamp": "now"}, BODY, SECRET, NOW, "not a number"),
-        ({"webhook-signature": ""}, BODY, SECRET, NOW, "no webhook-signature"),
-        ({"webhook-signature": "v2," + HEADERS["webhook-signature"][3:]}, BODY, SECRET, NOW, "fit"),
-        ({"webhook-signature": "v1,\u00e9"}, BODY, SECRET, NOW, "does not fit"),
-        ({}, BODY, "whsec_!", NOW, "this one is not"),
-        ({}, BODY, [], NOW, "does not fit"),
-    ],
-)
-def test_callbacks_that_are_not_the_service(
-    change: dict[str, str], body: bytes, secret: Any, now: int, reason: str
-) -> None:
-    with pytest.raises(kling.AuthenticationError, match=reason) as caught:
-        parse_callback(HEADERS | change, body, secret, now=now)
-    assert "dGVzd" not in str(caught.value)
-
-
-def test_both_forms_of_callbacks() -> None:
-    older = {
-        "task_id": "t",
-        "task_status": "succeed",
-        "task_status_msg": "",
-        "created_at": 1,
-        "updated_at": 2,
-        "final_unit_deduction": "3.5",
-        "task_info": {"external_task_id": "e"},
-        "task_result": {"videos": [{"id": "v", "url": "https://a.org/x.mp4", "duration": "5"}]},
-    }
-    task = parse_callback({}, json.dumps(older).encode(), None)
-    assert (task.external_task_id, task.final_unit_deduction) == ("e", "3.5")
-    assert task.videos[0].url == "https://a.org/x.mp4"
-    newer = {
-        "id": "t",
-        "status": "failed",
-        "message": "why",
-        "create_time": 1,
-        "update_time": 2,
-        "outputs": [{"id": "v", "url": "https://a.org/x.mp4"}],
-        "billing": {"units": 3.5},
-    }
-    task = parse_callback({}, json.dumps(newer).encode(), None)
-    assert (task.task_status, task.task_status_msg) == ("failed", "why")
-    assert (task.videos[0].id, task.final_unit_deduction) == ("v", "3.5")
-    for body in (b"", b"[]", b"{}", b'{"task_id": 5}'):
-        with pytest.raises(kling.BadReplyError):
-            parse_callback({}, body, None)
-    with pytest.raises(TypeError, match="bytes as they came"):
-        parse_callback({}, "{}", None)  # type: ignore[arg-type]
-
-
 def test_a_new_task_may_not_be_known_at_once(
     service: Service, make: Callable[..., KlingClient]
 ) -> None:
@@ -768,26 +669,6 @@ def test_a_reason_is_shown_without_signatures(service: Service, client: KlingCli
 def test_a_tracking_file_that_is_nested_too_deeply(depth: int) -> None:
     with pytest.raises(kling.BadReplyError):
         read_tracking(b'{"a":' * depth + b"[]" + b"}" * depth)
-
-
-SIGNED = {"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
-WRONG: list[tuple[Any, Any]] = [
-    (SIGNED, b"whsec_AAAA"),
-    (SIGNED, 5),
-    (SIGNED, [None]),
-    (SIGNED, [b"whsec_AAAA"]),
-    ({key.encode(): value.encode() for key, value in SIGNED.items()}, "whsec_AAAA"),
-    ({**SIGNED, "webhook-timestamp": 1}, "whsec_AAAA"),
-    ({key: [value] for key, value in SIGNED.items()}, "whsec_AAAA"),
-    (list(SIGNED.items()), "whsec_AAAA"),
-    (None, "whsec_AAAA"),
-]
-
-
-@pytest.mark.parametrize(("headers", "secret"), WRONG)
-def test_arguments_of_other_types_are_named(headers: Any, secret: Any) -> None:
-    with pytest.raises(TypeError, match=r"^(headers|a webhook secret) must"):
-        parse_callback(headers, b"{}", secret, now=1.0)
 
 
 def test_another_task_is_not_taken_for_one_s_own(service: Service, client: KlingClient) -> None:
