@@ -64,9 +64,9 @@ def test_a_compressed_body_that_ends_too_early(cut: int, chunks: bool, tmp_path:
     for encoding, pack in ((b"gzip", gzip.compress), (b"deflate", zlib.compress)):
         with answering(says(compressed(encoding, pack(NOISE)[:-cut], chunks=chunks))) as url:
             with pytest.raises(kling.RequestConnectionError, match="ends too early"):
-                download.fetch(f"{url}/a.json", patience=SHORT)
+                download.fetch(f"{url}/a.json", limits=SHORT)
             with pytest.raises(kling.RequestConnectionError, match="ends too early"):
-                download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=SHORT)
+                download.download(f"{url}/a.mp4", tmp_path / "a.mp4", limits=SHORT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_several_gzip_members_are_one_body() -> None:
             answering(says(compressed(b"gzip", packed + rest))) as url,
             pytest.raises(kling.RequestConnectionError),
         ):
-            download.fetch(f"{url}/a.json", patience=SHORT)
+            download.fetch(f"{url}/a.json", limits=SHORT)
 
 
 @pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip", b"compress", b"\xff"])

@@ -8,10 +8,10 @@ import pytest
 
 from klingmask import kling
 from klingmask.kling import download, transport
-from klingmask.kling.transport import Patience
+from klingmask.kling.transport import TimeLimits
 from tests.kling.server import Fault, Service
 
-SHORT = Patience((2.0, 1.0), 0.3)
+SHORT = TimeLimits((2.0, 1.0), 0.3)
 TIME = "Tue, 24 Nov 2026 10:00:00 GMT"
 LATER = "Tue, 24 Nov 2026 10:00:01 GMT"
 
@@ -80,7 +80,7 @@ def test_a_server_that_never_gets_to_the_end(service: Service, tmp_path: Path) -
     service.validators = lambda _: {}
     service.cdn_faults += [Fault(cut=True)] * 999
     with pytest.raises(kling.RequestConnectionError):
-        download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a.mp4", patience=SHORT)
+        download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a.mp4", limits=SHORT)
     assert list(tmp_path.iterdir()) == []
     assert 1 < len(service.cdn_requests) < 999
 

@@ -19,7 +19,7 @@ import klingmask as km
 from klingmask import kling
 from klingmask.kling import EditSession, KlingClient, Point, download, parse_callback, transport
 from klingmask.kling.tracking import read_tracking
-from klingmask.kling.transport import Patience
+from klingmask.kling.transport import TimeLimits
 from tests.kling.server import SIZE, Fault, Service, mask_at
 
 REMOVAL = "Delete the chick from <<<video_1>>>"
@@ -205,7 +205,7 @@ def interrupt(edit: EditSession, service: Service) -> None:
     """The user gives up while the service is at work."""
     sent = len(service.requests)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(edit.client._transport, "_understood", lambda *_: 1 / 0)
+        patch.setattr(transport, "_parse_reply", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             edit.add_selection(3, [THIRD])
     assert len(service.requests) > sent
@@ -431,7 +431,7 @@ def test_waiting(
 ) -> None:
     edit.add_selection(0, [(0.5, 0.5)])
     pauses: list[float] = []
-    monkeypatch.setattr("klingmask.kling.session.time.sleep", pauses.append)
+    monkeypatch.setattr("klingmask.kling.task.time.sleep", pauses.append)
     service.polls_until_done = 12
     task = edit.submit("removal", REMOVAL)
     assert task.wait(progress=True).task.task_status == "succeed"
@@ -473,7 +473,7 @@ def test_waiting_ends_in_time_whatever_the_service_does(
 # ---- downloads ----
 
 
-SHORT = Patience((2.0, 1.0), 0.3)
+SHORT = TimeLimits((2.0, 1.0), 0.3)
 
 
 def test_a_download_is_taken_up_where_it_broke(
@@ -502,11 +502,11 @@ def test_a_download_goes_on_as_long_as_something_comes(
     content = service.files["/result.mp4"]
     service.cdn_faults += [Fault(cut=True)] * 8
     started = time.monotonic()
-    patience = Patience((2.0, 1.0), 0.5)
-    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a", patience=patience)
+    limits = TimeLimits((2.0, 1.0), 0.5)
+    path = download.download(f"{service.cdn_url}/result.mp4", tmp_path / "a", limits=limits)
     assert path.read_bytes() == content
     assert len(service.cdn_requests) == 9
-    assert time.monotonic() - started > patience.retry_for
+    assert time.monotonic() - started > limits.retry_for
 
 
 def test_a_download_has_the_client_s_patience(
@@ -585,8 +585,8 @@ def test_downloads_that_fail_leave_nothing(
     for url, faults, error in failures:
         service.cdn_faults = list(faults)
         for call in (
-            lambda url=url: download.download(url, path, patience=SHORT),
-            lambda url=url: download.fetch(url, patience=SHORT),
+            lambda url=url: download.download(url, path, limits=SHORT),
+            lambda url=url: download.fetch(url, limits=SHORT),
         ):
             with pytest.raises(error) as caught:
                 call()

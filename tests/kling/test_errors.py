@@ -35,14 +35,17 @@ ADVICE: list[tuple[Fault, str]] = [
     (Fault(400, body=b'{"code": 1201}'), "gave no reason"),
     (Fault(400, body=b'{"code": 1201, "message": {}}'), "gave no reason"),
     (Fault(400, body=b'{"code": 1201, "message": null}'), "gave no reason"),
-    (Fault(400, body=b"<html>Bad Request</html>"), "no reply of the service; check base_url"),
-    (Fault(400, body=b""), "no reply of the service; check base_url"),
-    (Fault(404, body=b"<html>"), "no reply of the service; check base_url"),
-    (Fault(405, body=b"<html>"), "no reply of the service; check base_url"),
+    (
+        Fault(400, body=b"<html>Bad Request</html>"),
+        "not the service.s; check base_url",
+    ),
+    (Fault(400, body=b""), "not the service.s; check base_url"),
+    (Fault(404, body=b"<html>"), "not the service.s; check base_url"),
+    (Fault(405, body=b"<html>"), "not the service.s; check base_url"),
     (Fault(404, 1202, "wrong method"), "has no such call; check base_url"),
     (Fault(404, 1203, "no task"), "check the id and the account"),
-    (Fault(429, 1302, "slow down"), "ask less often"),
-    (Fault(429, 1303, "too many"), "wait for running tasks to end"),
+    (Fault(429, 1302, "slow down"), "send fewer requests"),
+    (Fault(429, 1303, "too many"), "wait until running tasks have ended"),
     (Fault(429, 1101, ""), "gave no reason .*; top up the account"),
     (Fault(400, 1301, "violence"), "change the prompt"),
     (Fault(500, 5000, "oops"), "try again later"),
@@ -104,14 +107,14 @@ OUTCOMES: list[tuple[Fault, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "outcome", "passing"), OUTCOMES, ids=str)
+@pytest.mark.parametrize(("fault", "outcome", "retryable"), OUTCOMES, ids=str)
 def test_what_became_of_a_request(
-    service: Service, make: Callable[..., KlingClient], fault: Fault, outcome: str, passing: bool
+    service: Service, make: Callable[..., KlingClient], fault: Fault, outcome: str, retryable: bool
 ) -> None:
     service.faults["*"] = [fault] * 99
     with make(retry_for=0.0) as client, pytest.raises(kling.KlingError) as caught:
         client.preview_selection("s")
-    assert (caught.value.outcome, caught.value.passing) == (outcome, passing)
+    assert (caught.value.outcome, caught.value.retryable) == (outcome, retryable)
 
 
 def test_what_was_never_sent(make: Callable[..., KlingClient]) -> None:
@@ -120,7 +123,7 @@ def test_what_was_never_sent(make: Callable[..., KlingClient]) -> None:
         pytest.raises(kling.RequestConnectionError) as caught,
     ):
         client.list_tasks()
-    assert (caught.value.outcome, caught.value.passing) == ("unsent", True)
+    assert (caught.value.outcome, caught.value.retryable) == ("unsent", True)
 
 
 def test_a_wrong_shape_can_be_asked_about(service: Service, client: KlingClient) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from klingmask import kling
-from klingmask.kling import KlingClient, UnknownOutcomeError, clock, download, transport
-from klingmask.kling.transport import Patience
+from klingmask.kling import KlingClient, UnknownOutcomeError, deadline, download, transport
+from klingmask.kling.transport import TimeLimits
 from tests.kling.server import png
 
 OK = b"HTTP/1.1 200 OK\r\n"
 FOUND = b"HTTP/1.1 302 Found\r\n"
-SHORT = Patience((1.0, 1.0), 0.2)
+SHORT = TimeLimits((1.0, 1.0), 0.2)
 REMOVAL = "Delete it from <<<video_1>>>"
 
 Answer = Callable[[socket.socket], None]
@@ -134,13 +134,13 @@ def test_a_download_has_a_deadline(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "GRACE", 0.3)
-    patience = Patience((0.3, 0.3), 0.1)
+    limits = TimeLimits((0.3, 0.3), 0.1)
     with answering(DRIPPING[name]) as url:
         started = time.monotonic()
         with pytest.raises(kling.RequestConnectionError):
-            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=patience)
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", limits=limits)
         with pytest.raises(kling.RequestConnectionError):
-            download.fetch(f"{url}/a.json", patience=patience)
+            download.fetch(f"{url}/a.json", limits=limits)
         assert time.monotonic() - started < 5
 
 
@@ -148,7 +148,7 @@ def test_a_slow_upload_has_time(
     make: Callable[..., KlingClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As much as its bytes need, which may be more than a connection or a reply may take."""
-    monkeypatch.setattr(clock, "SLOWEST_UPLOAD", 10 << 20)
+    monkeypatch.setattr(deadline, "MIN_UPLOAD_RATE", 10 << 20)
     body = b'{"code": 0, "data": {"task_id": "t", "task_status": "submitted"}}'
 
     asked = 0
@@ -213,7 +213,7 @@ def test_a_download_that_hardly_moves(tmp_path: Path, monkeypatch: pytest.Monkey
     with answering(slow) as url:
         started = time.monotonic()
         with pytest.raises(kling.RequestConnectionError, match="bytes in"):
-            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=SHORT)
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", limits=SHORT)
         assert time.monotonic() - started < 5
     assert list(tmp_path.iterdir()) == []
 
@@ -231,10 +231,10 @@ def test_a_download_that_hardly_moves(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_half_a_file_is_none(content: bytes, tmp_path: Path) -> None:
     with answering(says(content)) as url:
         with pytest.raises(kling.KlingError):
-            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", patience=SHORT)
+            download.download(f"{url}/a.mp4", tmp_path / "a.mp4", limits=SHORT)
         if b"Length: 0" not in content:
             with pytest.raises(kling.KlingError):
-                download.fetch(f"{url}/a.json", patience=SHORT)
+                download.fetch(f"{url}/a.json", limits=SHORT)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -83,11 +83,11 @@ def test_what_cannot_be_told_is_refused(edit: EditSession, service: Service) -> 
     selection = edit.add_selection(0, [POINT])
     for read in (lambda: selection.masks, lambda: selection.union, selection.clicks_inside):
         with pytest.raises(
-            kling.BadReplyError, match=r"64 x 36 pixels .* only the other way round"
+            kling.BadReplyError, match=r"64 x 36 pixels .* only if one of the two is swapped"
         ):
             read()
     service.tracking_shape = turned_tracking
-    with pytest.raises(kling.BadReplyError, match="only the other way round"):
+    with pytest.raises(kling.BadReplyError, match="only if one of the two is swapped"):
         edit.preview().tracking()
 
 
@@ -102,9 +102,7 @@ def test_a_png_that_is_another_s(client: KlingClient, service: Service) -> None:
     client.init_selection(video_id="v")
     service.faults["/add-selection"].append(selected(SIZE, km.Mask.zeros((5, 5))))
     reply = client.add_selection("session-1", 0, [POINT])
-    with pytest.raises(
-        kling.BadReplyError, match=r"size \[36, 64\] is not that of frames of 5 x 5"
-    ):
+    with pytest.raises(kling.BadReplyError, match=r"size \[36, 64\] does not fit frames of 5 x 5"):
         _ = reply.union
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from klingmask import kling
-from klingmask.kling import KlingClient
+from klingmask.kling import KlingClient, transport
 from tests.kling.server import Fault, Service, no
 
 REMOVAL = "Delete the chick from <<<video_1>>>"
@@ -140,7 +140,7 @@ def test_an_interrupt_says_where_the_task_is(
         raise KeyboardInterrupt
 
     with make() as client:
-        monkeypatch.setattr(client._transport, "_understood", interrupted)
+        monkeypatch.setattr(transport, "_parse_reply", interrupted)
         with pytest.raises(KeyboardInterrupt) as caught:
             client.create_task("s", "removal", REMOVAL)
     assert f"external_task_id='{service.created[0]}'" in caught.value.__notes__[0]
@@ -393,7 +393,7 @@ def test_an_id_in_use_is_one_error(
     older = client.create_task("s", "removal", REMOVAL, external_task_id="mine")
     if lost:
         service.faults["POST /"].append(lost)
-    with pytest.raises(kling.InvalidRequestError, match="'mine' is that of a task") as caught:
+    with pytest.raises(kling.InvalidRequestError, match="'mine' already") as caught:
         client.create_task("s", "removal", REMOVAL, external_task_id="mine")
     assert older.task_id in str(caught.value)
     assert "client.task(external_task_id='mine')" in str(caught.value)

@@ -18,14 +18,14 @@ from klingmask.kling import KlingClient, parse_callback, redaction
 from klingmask.kling.download import download, fetch
 from klingmask.kling.redaction import clean, redacted, remember
 from klingmask.kling.tracking import read_tracking
-from klingmask.kling.transport import Patience
+from klingmask.kling.transport import TimeLimits
 from tests.kling.server import SIZE, Fault, Service, mask_at
 from tests.kling.test_hostile import OK, answering, says
 
 POINT = (0.5, 0.5)
 REMOVAL = "Delete the chick from <<<video_1>>>"
 KEY = "sk-live/4f+9A_b.c==Zq7\"x&y'w<v"
-SHORT = Patience((1.0, 1.0), 0.1)
+SHORT = TimeLimits((1.0, 1.0), 0.1)
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
@@ -250,8 +250,8 @@ def test_files_hold_no_key(keys: Keys, service: Service, tmp_path: Path) -> None
     for faults in ([], [Fault(302, headers={"Location": path})], [Fault(cut=True)] * 999):
         service.files[path if len(faults) > 9 else "/none"] = bytes(1000)
         for get in (
-            lambda: fetch(service.cdn_url + path, patience=SHORT),
-            lambda: download(service.cdn_url + path, tmp_path / "a.mp4", patience=SHORT),
+            lambda: fetch(service.cdn_url + path, limits=SHORT),
+            lambda: download(service.cdn_url + path, tmp_path / "a.mp4", limits=SHORT),
         ):
             service.cdn_faults = list(faults)
             with pytest.raises(kling.KlingError) as failed:
@@ -262,7 +262,7 @@ def test_files_hold_no_key(keys: Keys, service: Service, tmp_path: Path) -> None
 def test_logs_hold_no_key(keys: Keys, service: Service, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     said, transport = keys.sent, keys.client._transport
-    transport.patience = transport.patience._replace(retry_for=8.0)
+    transport.limits = transport.limits._replace(retry_for=8.0)
     service.faults["*"] = [Fault(500, 5000, said), Fault(429, 1302, said)]
     keys.client.list_tasks()
     keys.client.create_task("s", "removal", REMOVAL, external_task_id=f"for {said}")
@@ -279,7 +279,7 @@ def test_logs_hold_no_key(keys: Keys, service: Service, caplog: pytest.LogCaptur
     formatter = logging.Formatter()
     lines = [formatter.format(record) for record in caplog.records]
     assert any("Failed to parse headers" in line for line in lines)
-    assert any("its points are set again" in line for line in lines)
+    assert any("setting its points again" in line for line in lines)
     assert sum("[secret]" in line for line in lines) >= 5
     for record, line in zip(caplog.records, lines, strict=True):
         keys.check(line + repr(vars(record)))

@@ -8,7 +8,7 @@ import pytest
 
 import klingmask as km
 from klingmask import kling
-from klingmask.kling.models import FrameSize
+from klingmask.kling.objects import FrameSize
 from klingmask.kling.tracking import read_tracking
 
 SIZE = (4, 6)
@@ -82,7 +82,7 @@ SEEN, TOLD = FrameSize(*SIZE, certain=True), FrameSize(*SIZE, certain=False)
 def test_sizes_the_wrong_way_round(stream: str) -> None:
     content = STREAMS[stream](streamed(turned))
     assert read_tracking(content, SEEN) == EXPECTED
-    with pytest.raises(kling.BadReplyError, match="only the other way round"):
+    with pytest.raises(kling.BadReplyError, match="only if one of the two is swapped"):
         read_tracking(content, TOLD)
     for frame in (SEEN, TOLD, None):
         assert read_tracking(STREAMS[stream](streamed(km.Mask.to_rle)), frame) == EXPECTED

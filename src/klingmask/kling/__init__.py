@@ -1,8 +1,8 @@
-"""Kling's Multi-Elements API: click, see the mask, preview, pay once, get the video.
+"""A client of Kling's Multi-Elements API: click, see the mask, preview, pay once, get the video.
 
-`KlingClient` has the eight endpoints; `KlingClient.edit_video` gives an
-`EditSession`, which knows the way from the first click to the file. Needs the
-extra ``kling``.
+`KlingClient` has a method for each of the eight endpoints. `KlingClient.edit_video`
+returns an `EditSession`, which leads from the first click to the finished video. Needs
+the extra ``kling``.
 """
 
 from klingmask.kling import prompts
@@ -30,15 +30,15 @@ from klingmask.kling.errors import (
 from klingmask.kling.images import ImageSource
 from klingmask.kling.models import (
     InitReply,
-    ObjectId,
     PreviewReply,
     Reply,
-    SelectedObject,
     SelectionReply,
     Task,
     TaskVideo,
 )
-from klingmask.kling.session import ClicksInside, EditSession, EditTask, Preview, Selection
+from klingmask.kling.objects import ObjectId, SelectedObject
+from klingmask.kling.session import ClicksInside, EditSession, Preview, Selection
+from klingmask.kling.task import EditTask
 from klingmask.kling.webhooks import parse_callback
 
 __all__ = [

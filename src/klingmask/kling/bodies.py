@@ -1,7 +1,7 @@
-"""The bodies of replies and files: as they arrive, decompressed, and read as JSON.
+"""The bodies of replies and files: received, decompressed and parsed within bounds of memory.
 
-A few bytes can stand for very many: a compressed body for gigabytes, a list of empty
-lists for as many objects. Both are bounded here, whatever version of urllib3 there is.
+A small body can need very much memory: a compressed one may hold gigabytes, and a list of
+empty lists becomes as many Python objects.
 """
 
 import json
@@ -17,15 +17,15 @@ from klingmask.kling.errors import BadReplyError
 
 __all__ = ["is_compressed", "parse_json", "pieces"]
 
-PIECE = 1 << 16  # bytes that are read, or decompressed, at a time
+PIECE = 1 << 16  # bytes that are received, or decompressed, at a time
 MAX_VALUES = 2_000_000
-"""Values in a JSON text. Each takes some 70 bytes, an object some 200."""
+"""Values in a JSON text: a value takes about 70 bytes in Python, an object about 200."""
 
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
 def is_compressed(response: requests.Response) -> bool:
-    """Whether a body comes compressed, as some servers send it unasked."""
+    """Return whether a body is compressed; some servers do that without being asked."""
     return bool(_encodings(response))
 
 
@@ -40,9 +40,9 @@ def pieces(response: requests.Response) -> Iterator[bytes]:
     Raises
     ------
     requests.RequestException
-        If it does not arrive, or ends before all of it is there.
+        If the connection breaks, or the compressed stream ends too early.
     BadReplyError
-        If it is compressed by anything but gzip or zlib, or more than once.
+        If it is compressed by something else than gzip or zlib, or more than once.
     """
     encodings = _encodings(response)
     if not encodings:
@@ -51,14 +51,14 @@ def pieces(response: requests.Response) -> Iterator[bytes]:
         yield from _decompressed(_received(response))
     else:
         raise BadReplyError(
-            f"a body with the Content-Encoding {', '.join(encodings)}, for which nobody asked",
+            f"a body with the Content-Encoding {', '.join(encodings)}, which was not asked for",
             status=response.status_code,
             outcome="unknown",
         )
 
 
 def _received(response: requests.Response) -> Iterator[bytes]:
-    """The bytes of the body; iter_content would wait for a full block of them."""
+    """Yield the bytes as they arrive; requests' iter_content waits for full blocks."""
     try:
         while piece := response.raw.read1(PIECE, decode_content=False):
             yield piece
@@ -69,7 +69,7 @@ def _received(response: requests.Response) -> Iterator[bytes]:
 
 
 def _decompressed(received: Iterator[bytes]) -> Iterator[bytes]:
-    """What one stream of zlib, or one or more of gzip, hold."""
+    """Decompress one zlib stream, or gzip members that follow each other."""
     stream = zlib.decompressobj(_ZLIB_OR_GZIP)
     try:
         for compressed in received:
@@ -85,30 +85,30 @@ def _decompressed(received: Iterator[bytes]) -> Iterator[bytes]:
                     stream = zlib.decompressobj(_ZLIB_OR_GZIP)
                 else:
                     rest = stream.unconsumed_tail
-                    more = bool(rest) or len(piece) == PIECE  # then zlib may hold some back
+                    more = bool(rest) or len(piece) == PIECE  # zlib may have more output
     except zlib.error as error:
         raise requests.exceptions.ContentDecodingError(error) from error
     if not stream.eof:
         raise requests.exceptions.ContentDecodingError("the compressed body ends too early")
 
 
-# Also one that does not end, so that no byte is looked at twice.
+# A string without an end matches, too. So no byte is scanned twice.
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_BETWEEN = re.compile(r"[ \t\r\n\x1e]*")
+_SEPARATORS = re.compile(r"[ \t\r\n\x1e]*")  # \x1e: record separator of JSON text sequences
 
 
 def parse_json(content: bytes) -> Any:
-    """Read a JSON text, or several that follow each other, as in JSON Lines.
+    """Parse a JSON text, or several that follow each other, as in JSON Lines.
 
     Returns
     -------
     object
-        The value; of several, the list of them.
+        The value; if there are several, a list of them.
 
     Raises
     ------
     ValueError
-        If it is no JSON, is nested too deeply or has more than `MAX_VALUES` values.
+        If it is not JSON, is nested too deeply or has more than `MAX_VALUES` values.
     """
     _check_values(content)
     text = content.decode("utf-8-sig")
@@ -124,9 +124,9 @@ def parse_json(content: bytes) -> Any:
 
 
 def _check_values(content: bytes) -> None:
-    """Count what begins a value: a comma, or the bracket of an array or object."""
+    """Check an upper bound of the values: the commas and opening brackets outside of strings."""
     marks = (b",", b"[", b"{")
-    if sum(map(content.count, marks)) <= MAX_VALUES:  # even with those inside of strings
+    if sum(map(content.count, marks)) <= MAX_VALUES:  # those inside of strings included
         return
     values = end = 0
     for string in _STRINGS.finditer(content):
@@ -141,5 +141,5 @@ def _check_values(content: bytes) -> None:
 
 
 def _skip_space(text: str, place: int) -> int:
-    between = _BETWEEN.match(text, place)
-    return between.end() if between else place
+    match = _SEPARATORS.match(text, place)
+    return match.end() if match else place

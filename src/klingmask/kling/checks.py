@@ -1,4 +1,4 @@
-"""The documented limits, checked before anything is sent.
+"""The documented limits of the parameters, checked before anything is sent.
 
 Source: the Multi-Elements page of Kling's API reference.
 """
@@ -27,22 +27,22 @@ MAX_POINTS = 10
 MAX_PROMPT = 2500
 EDIT_MODES: tuple[EditMode, ...] = get_args(EditMode)
 MODES: tuple[Mode, ...] = get_args(Mode)
-MODEL = "kling-v1-6"
-"""The reference's default; a newer page does not list the parameter at all."""
-OTHER_FORMATS = (".avi", ".flv", ".gif", ".m3u8", ".mkv", ".mpeg", ".mpg", ".webm", ".wmv")
-"""What a URL may end in that is surely no mp4 or mov."""
-MAX_INT = 2**63 - 1
+DEFAULT_MODEL = "kling-v1-6"
+"""The reference's default. A newer page of it does not list the parameter at all."""
 DURATIONS: dict[Literal["5", "10"], tuple[float, float]] = {"5": (2.0, 5.0), "10": (7.0, 10.0)}
-"""Of the result, and from how many seconds to how many the source may be long."""
+"""Seconds of the result, and the least and most seconds of its source."""
 FRAME_SLACK = 0.1
-"""Seconds that a source may be over: containers round to whole frames."""
+"""Seconds by which a source may be longer: containers round to whole frames."""
+OTHER_FORMATS = (".avi", ".flv", ".gif", ".m3u8", ".mkv", ".mpeg", ".mpg", ".webm", ".wmv")
+"""Endings of URLs that are surely not those of an mp4 or mov."""
+MAX_INT = 2**63 - 1
 
 
 class Point(NamedTuple):
-    """A click: x and y as shares of the frame's width and height, (0, 0) the top left.
+    """A click: x and y as shares of the frame's width and height, (0, 0) at the top left.
 
-    The reference's "[0, 1] represents the top-left corner" can be read to mean
-    that y points up; `Selection.clicks_inside` tells what a reply was made for.
+    The reference's "[0, 1] represents the top-left corner" can also be read to say that
+    y points up; `Selection.clicks_inside` shows which reading a reply agrees with.
     """
 
     x: float
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
     @classmethod
     def from_pixel(cls, x: float, y: float, size: Sequence[int]) -> Self:
-        """Take the middle of pixel (x, y) of a frame of size (height, width)."""
+        """Return the middle of pixel (x, y) of a frame of size (height, width)."""
         height, width = size
         if not (0 <= x < width and 0 <= y < height):
             raise InvalidRequestError(
@@ -78,14 +78,14 @@ def points_of(points: Iterable[PointLike]) -> list[Point]:
         if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
             raise InvalidRequestError(
                 f"a point's x and y are shares from 0 to 1, got ({x}, {y}); "
-                "Point.from_pixel makes them of pixels"
+                "Point.from_pixel makes them from pixels"
             )
         checked.append(Point(x, y))
     return checked
 
 
 def frame_index(index: SupportsIndex, total: int | None = None) -> int:
-    """Return an index from 0, below the total if it is known."""
+    """Return an index from 0, and below the total if that is known."""
     if isinstance(index, bool) or not isinstance(index, SupportsIndex):
         raise InvalidRequestError(f"frame_index must be an integer, got {shown(index)}")
     index = operator.index(index)
@@ -96,7 +96,7 @@ def frame_index(index: SupportsIndex, total: int | None = None) -> int:
 
 
 def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
-    """Return exactly one of the two, the URL to what may be an mp4 or mov."""
+    """Return the one that is given; a URL must not end like a format other than mp4 or mov."""
     if bool(video_id) == bool(video_url):
         raise InvalidRequestError("give exactly one of video_id and video_url")
     if not video_url:
@@ -106,7 +106,7 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
     try:
         parts = urlsplit(video_url)
     except ValueError:
-        raise InvalidRequestError("video_url must be a URL; this one cannot be read") from None
+        raise InvalidRequestError("video_url must be a URL; this one cannot be parsed") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidRequestError(f"video_url must be a URL, got {shown_url(video_url)}")
     if parts.path.lower().endswith(OTHER_FORMATS):
@@ -117,21 +117,23 @@ def video_source(video_id: str | None, video_url: str | None) -> dict[str, str]:
 
 
 def identifier(value: str, name: str) -> str:
-    """Return a non-empty text that can be sent."""
+    """Return a text that is not empty and can be sent."""
     if not isinstance(value, str) or not value.strip():
         raise InvalidRequestError(f"{name} must be a text that is not empty, got {shown(value)}")
     return sendable(value, name)
 
 
 def sendable(text: str, name: str) -> str:
-    """Return a text that UTF-8 can hold: one without a lone half of a surrogate pair."""
+    """Return a text without lone surrogates, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         place = error.start
     else:
         return text
-    raise InvalidRequestError(f"{name} has half of a character at {place}, got {shown(text)}")
+    raise InvalidRequestError(
+        f"{name} has half of a character (a lone surrogate) at {place}, got {shown(text)}"
+    )
 
 
 def flag(value: bool, name: str) -> bool:
@@ -142,7 +144,7 @@ def flag(value: bool, name: str) -> bool:
 
 
 def callback_url(url: str | None) -> str:
-    """Return a URL that the service can call, or nothing."""
+    """Return a URL that the service can call, or an empty text."""
     if not url:
         return ""
     if not isinstance(url, str):
@@ -155,17 +157,17 @@ def callback_url(url: str | None) -> str:
 
 
 def listed(values: Iterable[_Any], wanted: str) -> list[_Any]:
-    """Return a list of what can be gone through, and is no single point."""
+    """Return the values of an iterable that is not a single point."""
     if isinstance(values, Point) or not isinstance(values, Iterable):
         raise InvalidRequestError(f"{wanted}, got a single {type(values).__name__}")
     return list(values)
 
 
 def shown(value: object) -> str:
-    """Return what a value is, with an end."""
+    """Return the repr of a value for a message, cut to a readable length."""
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes, in it or by itself
+    except ValueError:  # Python does not write integers of more than 4300 digits
         return f"a very large {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -180,7 +182,7 @@ def one_of(value: str, allowed: Iterable[_Text], name: str) -> _Text:
 
 
 def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
-    """Check lengths, and the references that the mode needs."""
+    """Check the lengths, and that the prompt refers to the video and to each image."""
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
         if not isinstance(text, str):
             raise InvalidRequestError(f"{name} must be a text, got {shown(text)}")
@@ -190,13 +192,13 @@ def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
             )
         sendable(text, name)
     if not prompt.strip():
-        raise InvalidRequestError("prompt must not be empty; see klingmask.kling.prompts")
+        raise InvalidRequestError("prompt must not be empty; klingmask.kling.prompts makes prompts")
     needed = ["<<<video_1>>>", *(f"<<<image_{i + 1}>>>" for i in range(n_images))]
     missing = [reference for reference in needed if reference not in prompt]
     if missing:
         raise InvalidRequestError(
             f"the prompt of {edit_mode} must refer to {', '.join(needed)}; "
-            f"{missing[0]} is missing (klingmask.kling.prompts builds such texts)"
+            f"{missing[0]} is missing (klingmask.kling.prompts makes such prompts)"
         )
     allowed = set(needed)
     for reference in re.findall(r"<<<.*?>>>", prompt):
@@ -207,7 +209,15 @@ def prompts(prompt: str, negative: str, edit_mode: str, n_images: int) -> None:
 
 
 def duration(wanted: str | int | None, seconds: float | None) -> Literal["5", "10"]:
-    """Return "5" or "10", derived from the source's length if it is not given, and fitting it."""
+    """Return "5" or "10".
+
+    Parameters
+    ----------
+    wanted : str, int or None
+        None derives it from the source's length.
+    seconds : float or None
+        The source's length, which it must fit; None if that is not known.
+    """
     if wanted is None:
         if seconds is None:
             return "5"
@@ -227,7 +237,7 @@ def duration(wanted: str | int | None, seconds: float | None) -> Literal["5", "1
 
 
 def page(number: int, size: int) -> dict[str, int]:
-    """Return the parameters of a page."""
+    """Return the parameters of a page of tasks."""
     for name, value, most in (("page_num", number, 1000), ("page_size", size, 500)):
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise InvalidRequestError(f"{name} goes from 1 to {most}, got {shown(value)}")
@@ -235,29 +245,31 @@ def page(number: int, size: int) -> dict[str, int]:
 
 
 def task_id(value: str | None, external: str | None) -> str:
-    """Return exactly one of the two."""
+    """Return the one that is given."""
     if (value is None) == (external is None):
         raise InvalidRequestError("give exactly one of task_id and external_task_id")
     found: Any = value if external is None else external
     name = "task_id" if external is None else "external_task_id"
-    if found in (".", ".."):  # which a path cannot hold
+    if found in (".", ".."):  # a URL's path would lose these
         raise InvalidRequestError(f"{name} {found!r} is no task id")
     return identifier(found, name)
 
 
 def seconds(value: float, name: str) -> float:
-    """Return a time that is not negative."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1e9:
+    """Return a number of seconds that is not negative."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1e9:
         raise InvalidRequestError(f"{name} must be a number of seconds from 0, got {shown(value)}")
     return float(value)
 
 
 def timeouts(value: float | tuple[float, float]) -> tuple[float, float]:
-    """Return the seconds for a connection and for a reply, of one number or a pair."""
+    """Return the seconds to connect and those for a reply, from a pair or one number for both."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(pair) != 2:
-        raise InvalidRequestError(f"timeout must be a number or a pair of them, got {shown(value)}")
+        raise InvalidRequestError(
+            f"timeout must be a number or a pair of numbers, got {shown(value)}"
+        )
     connect, read = (seconds(one, "timeout") for one in pair)
     if not (connect and read):
         raise InvalidRequestError(f"timeout must be more than 0 seconds, got {shown(value)}")

@@ -1,7 +1,7 @@
-"""The eight endpoints, one method each, and three short ways to use several of them.
+"""KlingClient: the eight endpoints of the Multi-Elements API, and shortcuts that combine them.
 
-What a method sends is checked in `checks`, how it is sent is `transport`'s
-business, and how a task is made only once is that of `once`.
+`checks` and `images` check the arguments, `transport` sends the requests, and `once`
+makes sure that a task is created only once.
 
 Source: the Multi-Elements page of Kling's API reference.
 """
@@ -17,13 +17,15 @@ from klingmask.kling import checks
 from klingmask.kling.auth import Auth, find_auth
 from klingmask.kling.checks import Duration, EditMode, Mode, PointLike
 from klingmask.kling.images import ImageSource, image_list
-from klingmask.kling.models import FrameSize, InitReply, PreviewReply, Reply, SelectionReply, Task
+from klingmask.kling.models import InitReply, PreviewReply, Reply, SelectionReply, Task
+from klingmask.kling.objects import FrameSize
 from klingmask.kling.once import PATH, create_once, task_path
 from klingmask.kling.redaction import clean
-from klingmask.kling.transport import Patience, Transport, undone
+from klingmask.kling.transport import TimeLimits, Transport, is_retryable_and_failed
 
 if TYPE_CHECKING:
-    from klingmask.kling.session import EditSession, EditTask
+    from klingmask.kling.session import EditSession
+    from klingmask.kling.task import EditTask
 
 __all__ = ["KlingClient"]
 
@@ -33,7 +35,7 @@ SINGAPORE = "https://api-singapore.klingai.com"
 class KlingClient:
     """A client of Kling's Multi-Elements API.
 
-    Safe to use from several threads; a context manager that closes its
+    It can be used from several threads, and as a context manager that closes its
     connections.
 
     Parameters
@@ -41,18 +43,28 @@ class KlingClient:
     api_key : str, optional
         Sent as it is.
     access_key, secret_key : str, optional
-        Tokens are made of them. Without any key, KLING_API_KEY, or else
-        KLING_ACCESS_KEY and KLING_SECRET_KEY, are taken from the environment.
+        Used to make tokens. If no key is given, KLING_API_KEY, or else KLING_ACCESS_KEY
+        and KLING_SECRET_KEY, are read from the environment.
     base_url : str, optional
         By default KLING_BASE_URL, or else the servers outside China.
     timeout : float or (float, float)
-        Seconds to wait for a connection, and for a reply; one number is for both.
+        Seconds to connect, and seconds for a whole reply. One number stands for both.
     retry_for : float
-        Seconds for which a request is tried again where that may help.
+        Seconds during which a request is retried, if that may help.
     settle : float
-        Seconds for which a task of unknown outcome is looked for before its
-        request is sent again: as long as the service may still be busy with a
-        request that it has received.
+        Seconds during which a task is looked up before its request is sent again, if it
+        is not known whether the first request made it. The service should be done with
+        any request in that time.
+
+    Examples
+    --------
+    ::
+
+        with KlingClient() as client:
+            edit = client.edit_video(video_url="https://example.org/clip.mp4")
+            edit.add_selection(0, [(0.77, 0.30)])
+            task = edit.submit("removal", prompts.removal("the chick"))
+            task.wait().download("edited.mp4")
     """
 
     def __init__(
@@ -68,8 +80,8 @@ class KlingClient:
     ) -> None:
         auth: Auth = find_auth(api_key, access_key, secret_key)
         url = base_url or os.environ.get("KLING_BASE_URL") or SINGAPORE
-        patience = Patience(checks.timeouts(timeout), checks.seconds(retry_for, "retry_for"))
-        self._transport = Transport(url, auth, patience)
+        limits = TimeLimits(checks.timeouts(timeout), checks.seconds(retry_for, "retry_for"))
+        self._transport = Transport(url, auth, limits)
         self._settle = checks.seconds(settle, "settle")
 
     def __repr__(self) -> str:
@@ -95,16 +107,16 @@ class KlingClient:
     def init_selection(
         self, *, video_id: str | None = None, video_url: str | None = None
     ) -> InitReply:
-        """Open a session on a video.
+        """Open a session for a video; give exactly one of the two parameters.
 
         Parameters
         ----------
         video_id : str
-            Of a video that Kling made in the last 30 days.
+            The id of a video that Kling made in the last 30 days.
         video_url : str
-            Of an mp4 or mov that the service can reach, whatever the URL ends in: 2
-            to 5 or 7 to 10 seconds, 720 to 2160 pixels a side, 24, 30 or 60 frames
-            a second.
+            The URL of an mp4 or mov that the service can reach; its ending does not
+            matter. The video must be 2 to 5 or 7 to 10 seconds long, 720 to 2160 pixels
+            wide and high, and have 24, 30 or 60 frames a second.
 
         Returns
         -------
@@ -112,37 +124,41 @@ class KlingClient:
         """
         body = checks.video_source(video_id, video_url)
         return self._transport.call(
-            "POST", f"{PATH}/init-selection", InitReply.parse, body=body, again=undone
+            "POST",
+            f"{PATH}/init-selection",
+            InitReply.parse,
+            body=body,
+            retry_if=is_retryable_and_failed,
         )
 
     def add_selection(
         self, session_id: str, frame_index: int, points: Sequence[PointLike]
     ) -> SelectionReply:
-        """Mark points of a frame.
+        """Add points to a frame.
 
-        It is sent again where the service says that it did nothing, and not where
-        nobody says so, as the points would count twice; `EditSession` puts such a
-        session right.
+        The request is retried only if the service says that it was not done. If a reply
+        is lost, it is not: the points could be added twice. `EditSession` can recover
+        from that.
 
         Parameters
         ----------
         session_id : str
         frame_index : int
-            From 0; at most 10 frames of a session can be marked.
+            From 0. At most 10 frames of a session can have points.
         points : sequence of (float, float)
-            1 to 10 points as shares of width and height; see `Point`.
+            1 to 10 points, x and y as shares of width and height; see `Point`.
 
         Returns
         -------
         SelectionReply
-            The masks of what the frame's points select.
+            The masks of everything that the frame's points select.
         """
         return self._select("add-selection", session_id, frame_index, points)
 
     def delete_selection(
         self, session_id: str, frame_index: int, points: Sequence[PointLike]
     ) -> SelectionReply:
-        """Take points of a frame away; they must be exactly those that were added.
+        """Delete points from a frame; they must be exactly those that were added.
 
         Parameters and result are those of `add_selection`.
         """
@@ -155,30 +171,28 @@ class KlingClient:
         frame_index: int,
         points: Sequence[PointLike],
         *,
-        again: Callable[[BaseException], bool] = undone,
-        frame: FrameSize | None = None,
+        retry_if: Callable[[BaseException], bool] = is_retryable_and_failed,
+        frame_size: FrameSize | None = None,
     ) -> SelectionReply:
-        """Add or delete points.
-
-        `again` says after which errors they are sent again, `frame` what is known of
-        the video's frames.
-        """
+        """Add or delete points; `frame_size` is what is known of the video's frames."""
         index = checks.frame_index(frame_index)
         body = {
             "session_id": checks.identifier(session_id, "session_id"),
             "frame_index": index,
             "points": [{"x": x, "y": y} for x, y in checks.points_of(points)],
         }
-        parse = partial(SelectionReply.parse, asked=index, frame=frame)
-        return self._transport.call("POST", f"{PATH}/{endpoint}", parse, body=body, again=again)
+        parse = partial(SelectionReply.parse, asked=index, frame_size=frame_size)
+        return self._transport.call(
+            "POST", f"{PATH}/{endpoint}", parse, body=body, retry_if=retry_if
+        )
 
     def clear_selection(self, session_id: str) -> Reply:
-        """Take all points of a session away."""
+        """Delete all points of a session."""
         body = {"session_id": checks.identifier(session_id, "session_id")}
         return self._transport.call("POST", f"{PATH}/clear-selection", Reply.parse, body=body)
 
     def preview_selection(self, session_id: str) -> PreviewReply:
-        """Have the selection followed through the video, and get the URLs of the result."""
+        """Let the service track the selection through the video, and get the URLs of the result."""
         body = {"session_id": checks.identifier(session_id, "session_id")}
         return self._transport.call(
             "POST", f"{PATH}/preview-selection", PreviewReply.parse, body=body
@@ -199,43 +213,43 @@ class KlingClient:
         watermark: bool | None = None,
         callback_url: str | None = None,
         external_task_id: str | None = None,
-        model_name: str | None = checks.MODEL,
+        model_name: str | None = checks.DEFAULT_MODEL,
     ) -> Task:
-        """Start an edit, which costs money, once.
+        """Start an edit, which costs money, and make sure that it is started only once.
 
-        The request always has an external_task_id. If it is not known whether the
-        service received it (no reply, or a 5xx), the task is looked for under that
-        id for a while before the request is sent again, under the same id. So a second
-        task takes a service that both says for all of `settle` seconds that there is
-        none of that id, though there is, and then accepts the id again.
+        Every request has an external_task_id. If a request has no clear answer (no reply,
+        or a 5xx), the task is looked up by that id for `settle` seconds. Only if there is
+        none is the request sent again, with the same id. So two tasks can be made only by
+        a service that does not find the first one in all that time, and then accepts its
+        id a second time.
 
-        An `external_task_id` of your own is looked for before the first request too:
-        a task that has it already is an error, never taken for this call's.
+        An `external_task_id` of your own is looked up before the first request, too. If a
+        task has it already, that is an error: the older task is never returned.
 
         Parameters
         ----------
         session_id : str
         edit_mode : {"addition", "swap", "removal"}
         prompt : str
-            At most 2500 characters, with ``<<<video_1>>>`` and ``<<<image_1>>>``
-            where the mode has images; `klingmask.kling.prompts` builds them.
+            At most 2500 characters, with ``<<<video_1>>>``, and with ``<<<image_1>>>``
+            for each image; `klingmask.kling.prompts` makes such texts.
         images : sequence of str, bytes or path
-            1 or 2 for addition, 1 for swap, none for removal. A str is a URL, a path
-            or the raw base64 of a picture. JPEG or PNG of at most 10 MB, at least 300
-            pixels a side, no longer than 2.5 times its width or height.
+            1 or 2 for addition, 1 for swap, none for removal. A str is a URL, a path or
+            the raw base64 of a picture; bytes are a file's content. JPEG or PNG, at most
+            10 MB, each side at least 300 pixels and at most 2.5 times the other.
         negative_prompt : str
             At most 2500 characters.
         mode : {"std", "pro"}
         duration : {"5", "10"}, optional
-            Of the result in seconds; "5" if left out.
+            Length of the result in seconds; "5" by default.
         watermark : bool, optional
-            Whether to make a watermarked result too.
+            Whether to make a version with a watermark, too.
         callback_url : str, optional
-            Where the service tells of changes; see `parse_callback`.
+            URL that the service calls when the task's status changes; see `parse_callback`.
         external_task_id : str, optional
-            Your own name for the task, unique in the account.
-        model_name : str or None
-            None leaves it to the service.
+            Your own id for the task, unique in the account.
+        model_name : str, optional
+            None leaves the choice to the service.
 
         Returns
         -------
@@ -244,10 +258,10 @@ class KlingClient:
         Raises
         ------
         InvalidRequestError
-            Before anything is sent, if a documented limit is not kept or a task has
-            the `external_task_id` already.
+            Before anything is sent, if a documented limit is exceeded or a task has the
+            `external_task_id` already.
         UnknownOutcomeError
-            If the task may have been made, but the service does not tell.
+            If the task may have been made, but the service gives no answer.
         """
         body: dict[str, Any] = {
             "session_id": checks.identifier(session_id, "session_id"),
@@ -270,17 +284,20 @@ class KlingClient:
         if watermark is not None:
             body["watermark_info"] = {"enabled": checks.flag(watermark, "watermark")}
         return create_once(
-            self._transport, body, own_id=external_task_id is None, settle=self._settle
+            self._transport,
+            body,
+            is_generated_id=external_task_id is None,
+            settle=self._settle,
         )
 
     def get_task(self, task_id: str | None = None, *, external_task_id: str | None = None) -> Task:
-        """Ask how a task stands, by either of its ids."""
+        """Query a task by one of its two ids."""
         path = task_path(checks.task_id(task_id, external_task_id))
         parse = partial(Task.parse, task_id=task_id, external=external_task_id)
         return self._transport.call("GET", path, parse)
 
     def list_tasks(self, page_num: int = 1, page_size: int = 30) -> list[Task]:
-        """Get a page of the account's tasks.
+        """Get one page of the account's tasks.
 
         Parameters
         ----------
@@ -293,30 +310,30 @@ class KlingClient:
         return self._transport.call("GET", PATH, Task.parse_list, params=params)
 
     def iter_tasks(self, page_size: int = 100) -> Iterator[Task]:
-        """Go through all tasks, page after page; one that moves on between pages comes once.
+        """Iterate over all tasks, page by page, each task once.
 
-        To the first empty page, or one that repeats the page before: a page that is
-        not full need not be the last where the service has a limit of its own.
+        It ends at an empty page, or at one that repeats the page before. A page that is
+        not full does not end it: the service may have a smaller page size of its own.
         """
         seen: set[str] = set()
-        before: list[str] = []
+        previous: list[str] = []
         for number in range(1, 1001):
             page = self.list_tasks(number, page_size)
             names = [task.task_id for task in page]
-            if not page or names == before:
+            if not page or names == previous:
                 return
             for task in page:
-                if task.task_id not in seen:
+                if task.task_id not in seen:  # new tasks move the older ones to later pages
                     seen.add(task.task_id)
                     yield task
-            before = names
+            previous = names
 
-    # ---- the habits around them ----
+    # ---- sessions and tasks as objects ----
 
     def edit_video(
         self, *, video_id: str | None = None, video_url: str | None = None
     ) -> "EditSession":
-        """Open a session that remembers its points; see `EditSession`."""
+        """Open an `EditSession`; the parameters are those of `init_selection`."""
         from klingmask.kling.session import EditSession
 
         return EditSession(self, self.init_selection(video_id=video_id, video_url=video_url))
@@ -324,7 +341,7 @@ class KlingClient:
     def task(
         self, task_id: str | None = None, *, external_task_id: str | None = None
     ) -> "EditTask":
-        """Take up a task that was submitted before, to wait for and download it."""
-        from klingmask.kling.session import EditTask
+        """Return a task that was submitted before, to wait for it and download its video."""
+        from klingmask.kling.task import EditTask
 
         return EditTask(self, self.get_task(task_id, external_task_id=external_task_id))

@@ -1,4 +1,4 @@
-"""Files from the service's CDN: without keys, resumed, whole or not at all."""
+"""Downloads of results: without keys, resumed where that is safe, complete or not at all."""
 
 import os
 import re
@@ -19,33 +19,38 @@ from tqdm import tqdm
 
 from klingmask.kling import transport
 from klingmask.kling.bodies import is_compressed, pieces
-from klingmask.kling.clock import grant
+from klingmask.kling.deadline import extend_deadline
 from klingmask.kling.errors import BadReplyError, RequestConnectionError
-from klingmask.kling.transport import Patience, anonymous_session, passes, seconds_of
+from klingmask.kling.transport import (
+    TimeLimits,
+    anonymous_session,
+    is_retryable,
+    parse_retry_after,
+)
 from klingmask.kling.urls import check_url, is_loopback, shown_url
 
 __all__ = ["download", "fetch"]
 
 MAX_FETCH = 256 << 20  # bytes that are read into memory
-MAX_DOWNLOAD = 8 << 30
+MAX_DOWNLOAD = 8 << 30  # bytes
 MAX_REDIRECTS = 5
-MIN_RATE = 1024.0  # bytes a second, on average after the first minute
+MIN_RATE = 1024.0  # bytes a second, on average after the grace period
 GRACE = 60.0  # seconds
 
 
-def fetch(url: str, *, patience: Patience | None = None) -> bytes:
+def fetch(url: str, *, limits: TimeLimits | None = None) -> bytes:
     """Read a file into memory."""
     content = bytearray()
 
-    def take(get: _Get) -> None:
+    def read(get: "_Get") -> None:
         content.clear()
         with get(url, {}) as response:
-            _refuse(response, url)
-            for piece in _flowing(response, url, MAX_FETCH):
+            _check_status(response, url)
+            for piece in _body(response, url, MAX_FETCH):
                 content.extend(piece)
             _check_length(response, len(content), url)
 
-    _retry(take, url, patience or Patience(), lambda: 0)
+    _retry(read, url, limits or TimeLimits(), lambda: 0)
     return bytes(content)
 
 
@@ -54,26 +59,23 @@ def download(
     path: str | PathLike[str],
     *,
     progress: bool = False,
-    patience: Patience | None = None,
+    limits: TimeLimits | None = None,
 ) -> Path:
-    """Save a file: streamed to a name beside `path`, and moved there when it is whole.
+    """Save a file: written to a temporary file in the same folder, renamed when it is complete.
 
-    What could keep it from being moved there is found out before anything is fetched.
+    Whether it can be renamed to `path` is checked before anything is fetched.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {target.parent} for {target.name}")
     with suppress(FileNotFoundError):
-        if stat.S_ISDIR(target.stat().st_mode):  # also fails where the name is too long
-            raise IsADirectoryError(f"{target} is a folder; a file is written")
-    part = target.with_name(f".{secrets.token_hex(8)}.part")  # short, however long the name is
+        if stat.S_ISDIR(target.stat().st_mode):  # raises OSError if the name is too long
+            raise IsADirectoryError(f"{target} is a folder; give the name of a file")
+    part = target.with_name(f".{secrets.token_hex(8)}.part")  # short, as the target may be long
     try:
-        with (
-            part.open("xb") as file,
-            _bar(target.name, progress) as bar,
-        ):
-            state = _Download(url, file, bar)
-            _retry(state.go_on, url, patience or Patience(), lambda: state.reached)
+        with part.open("xb") as file, _bar(target.name, progress) as bar:
+            transfer = _Transfer(url, file, bar)
+            _retry(transfer.attempt, url, limits or TimeLimits(), lambda: transfer.most_bytes)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
@@ -87,89 +89,88 @@ def _bar(name: str, progress: bool) -> "tqdm[Never]":
 
 
 class _Version(NamedTuple):
-    """What a reply says by which one version of a file can be told from another."""
+    """The headers that tell one version of a file from another."""
 
     etag: str | None
-    changed: str | None
-    """Its Last-Modified."""
+    last_modified: str | None
 
     @classmethod
     def of(cls, response: requests.Response) -> Self:
-        """Read a reply; of what comes compressed it cannot be told at which byte to go on."""
+        """Return a reply's version; none if it is compressed, as that cannot be resumed."""
         if is_compressed(response):
             return cls(None, None)
         return cls(response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
     @property
     def validator(self) -> str | None:
-        """What If-Range takes: a strong ETag, or else the time of the last change."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.changed
+        """The value for If-Range: a strong ETag, or else the Last-Modified."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
     def has_part(self, part: Self) -> bool:
-        """Whether a part is of this version: it must say so, and nothing that contradicts it."""
+        """Whether a part is of this version: it has the same validator, and no other header."""
         pairs = zip(self, part, strict=True)
         return self.validator == part.validator and all(its in (own, None) for own, its in pairs)
 
 
-class _Download:
-    """How far a download is."""
+class _Transfer:
+    """One file on its way, over several attempts."""
 
     def __init__(self, url: str, file: BinaryIO, bar: "tqdm[Never]") -> None:
         self.url, self.file, self.bar = url, file, bar
         self.version = _Version(None, None)
         self.total: int | None = None
-        self.reached = 0
-        """The most bytes that the file ever had."""
+        self.most_bytes = 0
+        """The most bytes that the file had at any time."""
 
-    def go_on(self, get: "_Get") -> None:
-        """Take it up where it broke off, or from the start if that is not known to be safe."""
+    def attempt(self, get: "_Get") -> None:
+        """Resume the transfer if that is safe, or else start it again."""
         done = self.file.tell()
         headers = {}
         if done and self.version.validator:
             headers = {"Range": f"bytes={done}-", "If-Range": self.version.validator}
         with get(self.url, headers) as response:
             if headers and response.status_code == 416:
-                self._again("the rest of it is refused")
-            _refuse(response, self.url, asked_for_part=bool(headers))
+                self._start_again("the server refuses the rest of it")
+            _check_status(response, self.url, is_part_wanted=bool(headers))
             if response.status_code == 206:
                 self._check_part(response, done)
             else:
-                self._restart()
+                self._truncate()
                 self.total = _length(response)
                 self.version = _Version.of(response)
             self.bar.total = self.total
             self.bar.n = self.file.tell()
-            for piece in _flowing(response, self.url, MAX_DOWNLOAD - self.file.tell()):
+            for piece in _body(response, self.url, MAX_DOWNLOAD - self.file.tell()):
                 self.file.write(piece)
-                self.reached = max(self.reached, self.file.tell())
+                self.most_bytes = max(self.most_bytes, self.file.tell())
                 self.bar.update(len(piece))
         if self.total is not None and self.file.tell() != self.total:
             raise RequestConnectionError(
-                f"{shown_url(self.url)}: {self.file.tell()} of {self.total} bytes came"
+                f"{shown_url(self.url)}: received {self.file.tell()} of {self.total} bytes"
             )
         if self.file.tell() == 0:
             raise BadReplyError(f"{shown_url(self.url)} is empty")
 
     def _check_part(self, response: requests.Response, done: int) -> None:
-        """See that a part goes on where the file ends, and is of the same version.
+        """Check that a part starts where the file ends, and is of the same version.
 
-        If-Range asks for that, but not all servers heed it.
+        If-Range asks for that, but not all servers obey it.
         """
         start, total = _content_range(response, self.url)
-        known = None not in (total, self.total)
-        if start != done or (known and total != self.total) or is_compressed(response):
-            self._again(f"asked from {done} of {self.total}, got {start} of {total}")
+        differs = None not in (total, self.total) and total != self.total
+        if start != done or differs or is_compressed(response):
+            self._start_again(f"asked for {done} of {self.total}, got {start} of {total}")
         if not self.version.has_part(_Version.of(response)):
-            self._again("the part may be of another version of the file")
+            self._start_again("the rest may be of another version of the file")
         self.total = self.total or total
 
-    def _restart(self) -> None:
+    def _truncate(self) -> None:
         self.file.seek(0)
         self.file.truncate()
 
-    def _again(self, reason: str) -> Never:
-        """From the start, with the next attempt."""
-        self._restart()
+    def _start_again(self, reason: str) -> Never:
+        """Let the next attempt start from the first byte."""
+        self._truncate()
         raise RequestConnectionError(f"{shown_url(self.url)}: {reason}")
 
 
@@ -182,10 +183,10 @@ def _get(
     url: str,
     headers: Mapping[str, str],
 ) -> requests.Response:
-    """A GET that follows redirects as long as they stay on https."""
-    local = is_loopback(check_url(url, "a result's URL", BadReplyError))
+    """Send a GET and follow its redirects, but only to https."""
+    is_local = is_loopback(check_url(url, "a result's URL", BadReplyError))
     for _ in range(MAX_REDIRECTS + 1):
-        if is_loopback(check_url(url, "a result's URL", BadReplyError)) and not local:
+        if is_loopback(check_url(url, "a result's URL", BadReplyError)) and not is_local:
             raise BadReplyError(f"a redirect to this machine, {shown_url(url)}, is not followed")
         response = session.get(
             url,
@@ -204,41 +205,42 @@ def _get(
     raise BadReplyError(f"{shown_url(url)}: more than {MAX_REDIRECTS} redirects")
 
 
-def _flowing(response: requests.Response, url: str, limit: int) -> Iterator[bytes]:
-    """The body, as long as it keeps coming and is not over the limit."""
-    started, taken, ended = time.monotonic(), 0, False
-    grant(response, started + GRACE)
+def _body(response: requests.Response, url: str, limit: int) -> Iterator[bytes]:
+    """Yield the body, as long as it is fast enough and does not exceed the limit."""
+    started, received, is_complete = time.monotonic(), 0, False
+    extend_deadline(response, started + GRACE)
     try:
         for piece in pieces(response):
-            taken += len(piece)
-            if taken > limit:
+            received += len(piece)
+            if received > limit:
                 raise BadReplyError(f"{shown_url(url)} has more than {limit} bytes to come")
-            grant(response, started + GRACE + taken / MIN_RATE)
+            extend_deadline(response, started + GRACE + received / MIN_RATE)
             yield piece
-        ended = True
+        is_complete = True
     except requests.Timeout:
         pass
-    if not ended:
+    if not is_complete:
         raise RequestConnectionError(
-            f"{shown_url(url)}: {taken} bytes in {time.monotonic() - started:.1f} s, and no more"
+            f"{shown_url(url)}: timed out after {received} bytes in "
+            f"{time.monotonic() - started:.1f} s"
         )
 
 
-def _refuse(response: requests.Response, url: str, *, asked_for_part: bool = False) -> None:
-    if response.status_code == 200 or (response.status_code == 206 and asked_for_part):
+def _check_status(response: requests.Response, url: str, *, is_part_wanted: bool = False) -> None:
+    if response.status_code == 200 or (response.status_code == 206 and is_part_wanted):
         return
-    passing = response.status_code >= 500 or response.status_code in (408, 429)
-    kind = RequestConnectionError if passing else BadReplyError
+    is_temporary = response.status_code >= 500 or response.status_code in (408, 429)
+    kind = RequestConnectionError if is_temporary else BadReplyError
     raise kind(
-        f"{shown_url(url)} cannot be had",
+        f"{shown_url(url)} cannot be downloaded",
         status=response.status_code,
-        retry_after=seconds_of(response.headers.get("Retry-After")),
-        advice="try again later" if passing else "results live 30 days",
+        retry_after=parse_retry_after(response.headers.get("Retry-After")),
+        advice="try again later" if is_temporary else "results are kept for 30 days",
     )
 
 
 def _length(response: requests.Response) -> int | None:
-    """How long the file is; that of a compressed one is not known."""
+    """Return the file's length; that of a compressed body says nothing about it."""
     return None if is_compressed(response) else _number(response.headers.get("Content-Length", ""))
 
 
@@ -246,14 +248,14 @@ def _number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def _check_length(response: requests.Response, found: int, url: str) -> None:
+def _check_length(response: requests.Response, received: int, url: str) -> None:
     expected = _length(response)
-    if expected is not None and found != expected:
-        raise RequestConnectionError(f"{shown_url(url)}: {found} of {expected} bytes came")
+    if expected is not None and received != expected:
+        raise RequestConnectionError(f"{shown_url(url)}: received {received} of {expected} bytes")
 
 
 def _content_range(response: requests.Response, url: str) -> tuple[int, int | None]:
-    """The first byte and the whole length of a part."""
+    """Return the first byte of a part, and the length of the whole file."""
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     start = _number(span.partition("-")[0])
@@ -263,43 +265,44 @@ def _content_range(response: requests.Response, url: str) -> tuple[int, int | No
 
 
 def _retry(
-    take: Callable[[_Get], None], url: str, patience: Patience, reached: Callable[[], int]
+    attempt: Callable[[_Get], None], url: str, limits: TimeLimits, most_bytes: Callable[[], int]
 ) -> None:
-    """Take, again after a break: until nothing new has come for as long as one is patient.
+    """Attempt a transfer until it is complete, or nothing new arrived for `retry_for` seconds.
 
-    What comes must come fast enough, too, on average over all attempts.
+    The average rate over all attempts must also reach `MIN_RATE`.
     """
-    furthest, tries, moved = 0, 0, time.monotonic()
+    known_bytes, attempts, last_progress = 0, 0, time.monotonic()
 
     def once(get: _Get) -> None:
-        nonlocal furthest, tries, moved
-        tries += 1
+        nonlocal known_bytes, attempts, last_progress
+        attempts += 1
         failure = ""
         try:
-            take(get)
+            attempt(get)
         except requests.RequestException as error:
             failure = f"the connection failed ({type(error).__name__})"
             if isinstance(error, requests.exceptions.ContentDecodingError):
                 failure = str(error)
         finally:
-            if reached() > furthest:
-                furthest, tries, moved = reached(), 1, time.monotonic()
-        if failure:  # raised out here, it does not have the other error, and its URL, for context
+            if most_bytes() > known_bytes:
+                known_bytes, attempts, last_progress = most_bytes(), 1, time.monotonic()
+        # Raised outside of the handler: the error of requests has the signed URL.
+        if failure:
             raise RequestConnectionError(f"{shown_url(url)}: {failure}")
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        then = time.monotonic() + state.upcoming_sleep
-        slowest = patience.retry_for + furthest / MIN_RATE
-        return then >= min(moved + patience.retry_for, state.start_time + slowest)
+        next_attempt = time.monotonic() + state.upcoming_sleep
+        longest = limits.retry_for + known_bytes / MIN_RATE
+        return next_attempt >= min(last_progress + limits.retry_for, state.start_time + longest)
 
     def wait(state: tenacity.RetryCallState) -> float:
-        return transport.pause(state.outcome.exception() if state.outcome else None, tries)
+        return transport.pause(state.outcome.exception() if state.outcome else None, attempts)
 
     with anonymous_session() as session:
         tenacity.Retrying(
-            retry=tenacity.retry_if_exception(passes),
+            retry=tenacity.retry_if_exception(is_retryable),
             stop=stop,
             wait=wait,
             before_sleep=transport.log_retry,
             reraise=True,
-        )(once, partial(_get, session, patience.timeout))
+        )(once, partial(_get, session, limits.timeout))

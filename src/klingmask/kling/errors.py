@@ -1,18 +1,18 @@
-"""What can go wrong with the service, as a tree.
+"""The errors of the service and of the way to it, as a tree.
 
 KlingError
   AuthenticationError      the key or token was refused
-  PermissionDeniedError    this key, or this address, may not do that
-  AccountError             the account is in arrears, or its pack is used up
-  InvalidRequestError      a limit or a parameter, found here or by the service
-  NotFoundError            no such task, session or model
-    SessionExpiredError    both: the session is older than 24 hours
+  PermissionDeniedError    this key or this address is not allowed to do that
+  AccountError             the account is in arrears, or its resource pack is used up
+  InvalidRequestError      a parameter is wrong: found here, or by the service
+  NotFoundError            there is no such task, session or model
+    SessionExpiredError    an InvalidRequestError and a NotFoundError: the session has ended
   PolicyError              a content or platform policy was triggered
-  RateLimitError           too many requests or tasks at once
+  RateLimitError           too many requests, or too many tasks at once
   ServerError              the service failed
   RequestTimeoutError      no reply in time
   RequestConnectionError   the connection failed
-  BadReplyError            a reply that is not what the reference says
+  BadReplyError            a reply that differs from the reference
   RejectedSelectionError   the recognition was refused (data.status)
   TaskFailedError          the task ended as failed
   UnknownOutcomeError      a task may or may not have been made
@@ -45,14 +45,14 @@ __all__ = [
 
 
 Outcome: TypeAlias = Literal["unsent", "refused", "failed", "unknown"]
-"""What became of a request: it never left; it was decided against; the service says
+"""What became of a request: it was not sent; the service refused it; the service says
 that it failed; it may have been done."""
 
 
 class KlingError(Exception):
-    """Anything that went wrong with the service.
+    """Any error of the service or of the way to it.
 
-    It may quote what the service said, but never a key, a token or the query of a URL.
+    It may quote what the service said, but no key, token or query of a URL.
 
     Attributes
     ----------
@@ -63,22 +63,22 @@ class KlingError(Exception):
     status : int or None
         The HTTP status, if there was a reply.
     request_id : str or None
-        What the service's support asks for.
+        The service's name for the request; its support asks for it.
     advice : str
-        What to do about it.
+        What to do about the error.
     retry_after : float or None
         Seconds that the service asked to wait.
-    passing : bool
+    retryable : bool
         Whether the same request may succeed later.
     outcome : {"unsent", "refused", "failed", "unknown"} or None
-        What became of the request; None if it is not about one.
+        What became of the request; None if the error is not about a request.
     external_task_id : str or None
-        Of the task that was to be created, if it was about one: should it have been
-        made all the same, `get_task` finds it under that.
+        Of the task that was to be created; None if the error is not about that.
+        If the task was made all the same, `get_task` finds it by this id.
     """
 
     advice: str = ""
-    passing: bool = False
+    retryable: bool = False
     external_task_id: str | None = None
 
     def __init__(
@@ -90,7 +90,7 @@ class KlingError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
         advice: str | None = None,
-        passing: bool | None = None,
+        retryable: bool | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         self.message = clean(message)
@@ -101,8 +101,8 @@ class KlingError(Exception):
         self.retry_after = retry_after
         if advice is not None:
             self.advice = redacted(advice)
-        if passing is not None:
-            self.passing = passing
+        if retryable is not None:
+            self.retryable = retryable
         self.outcome = outcome
 
     def __str__(self) -> str:
@@ -115,8 +115,8 @@ class KlingError(Exception):
             )
             if value is not None
         ]
-        told = f"{self.message} ({', '.join(facts)})" if facts else self.message
-        return f"{told}; {self.advice}" if self.advice else told
+        text = f"{self.message} ({', '.join(facts)})" if facts else self.message
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 class AuthenticationError(KlingError):
@@ -126,19 +126,19 @@ class AuthenticationError(KlingError):
 
 
 class PermissionDeniedError(KlingError):
-    """Not for this key, or not from this address."""
+    """The key is not allowed to do that, or not from this address."""
 
-    advice = "check what the account may use and its list of allowed addresses"
+    advice = "check the account's permissions and its list of allowed addresses"
 
 
 class AccountError(KlingError):
     """The account is in arrears, or its resource pack is used up or expired."""
 
-    advice = "top up the account; trying again cannot help"
+    advice = "top up the account; a retry cannot help"
 
 
 class InvalidRequestError(KlingError, ValueError):
-    """A limit or a parameter, found here before anything was sent, or by the service."""
+    """A wrong parameter, found before anything was sent, or by the service."""
 
     advice = "nothing was sent; correct it and call again"
 
@@ -150,7 +150,7 @@ class NotFoundError(KlingError):
 
 
 class SessionExpiredError(InvalidRequestError, NotFoundError):
-    """The session is older than the 24 hours that it lives."""
+    """The session has ended: after 24 hours, or earlier at the service."""
 
     advice = "start a new one with edit_video()"
 
@@ -164,35 +164,35 @@ class PolicyError(KlingError):
 class RateLimitError(KlingError):
     """Too many requests, or too many tasks at once."""
 
-    advice = "wait for running tasks to end, or raise the client's retry_for"
-    passing = True
+    advice = "wait until running tasks have ended, or raise the client's retry_for"
+    retryable = True
 
 
 class ServerError(KlingError):
     """The service failed, or is in maintenance."""
 
-    advice = "try again later; if it stays, ask the service's support"
-    passing = True
+    advice = "try again later; if it persists, ask the service's support"
+    retryable = True
 
 
 class RequestTimeoutError(KlingError, TimeoutError):
     """No reply in time."""
 
     advice = "try again later, or raise the client's timeout"
-    passing = True
+    retryable = True
 
 
 class RequestConnectionError(KlingError, ConnectionError):
-    """The connection could not be made, or broke."""
+    """The connection could not be made, or it broke."""
 
     advice = "check the network, the proxy and the address"
-    passing = True
+    retryable = True
 
 
 class BadReplyError(KlingError):
-    """A reply that is not what the reference says."""
+    """A reply that differs from the reference."""
 
-    advice = "if it stays, tell the service's support; the service may have changed"
+    advice = "if it persists, the service may have changed: look for a newer klingmask"
 
 
 class RejectedSelectionError(KlingError):
@@ -201,9 +201,9 @@ class RejectedSelectionError(KlingError):
     Attributes
     ----------
     rejection : int
-        The reply's ``data.status``, which says why.
+        The reply's ``data.status``, the service's code for the reason.
     raw : mapping
-        The reply's data, but for keys, tokens and the queries of URLs.
+        The reply's data, without keys, tokens and the queries of URLs.
     """
 
     advice = "choose other points or another frame"
@@ -224,18 +224,18 @@ class RejectedSelectionError(KlingError):
 class TaskFailedError(KlingError):
     """The task ended as failed."""
 
-    advice = "change what the reason names and submit a new task"
+    advice = "change what the reason names, and submit a new task"
 
 
 class UnknownOutcomeError(KlingError):
-    """A task may or may not have been made, and the service does not tell.
+    """A task may or may not have been made, and the service gives no answer.
 
-    Code, status and request_id are those of the last reply that was no answer.
+    Code, status and request_id are those of the last reply.
 
     Attributes
     ----------
     external_task_id : str
-        Under which `get_task` will find it if it was made.
+        If the task was made, `get_task` finds it by this id.
     """
 
     external_task_id: str
@@ -246,12 +246,12 @@ class UnknownOutcomeError(KlingError):
             code=None if last is None else last.code,
             status=None if last is None else last.status,
             request_id=None if last is None else last.request_id,
-            advice=f"ask get_task(external_task_id={external_task_id!r}) "
+            advice=f"call get_task(external_task_id={external_task_id!r}) "
             "before you create it again",
             outcome="unknown",
         )
         self.external_task_id = external_task_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Across processes too: by default only the message would be handed over."""
+        """Pickle both arguments; the default would pass the message alone."""
         return type(self), (self.message, self.external_task_id), vars(self)

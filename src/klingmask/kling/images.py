@@ -1,4 +1,4 @@
-"""Reference images: read, checked against the documented limits, and sent as raw base64.
+"""Reference images: reading them, checking the documented limits, encoding them as base64.
 
 Source: the Multi-Elements page of Kling's API reference.
 """
@@ -17,22 +17,29 @@ from klingmask.kling.errors import InvalidRequestError
 __all__ = ["ImageSource", "image_list"]
 
 ImageSource: TypeAlias = str | bytes | PathLike[str]
-"""A picture: a str is a URL, the raw base64 of a JPEG or PNG, or else a path; bytes are a
-file's content."""
+"""A picture. A str is a URL, the raw base64 of a JPEG or PNG, or else a path; bytes are the
+content of a file."""
 
 COUNTS: dict[EditMode, tuple[int, int]] = {"addition": (1, 2), "swap": (1, 1), "removal": (0, 0)}
-"""How few and how many images an edit takes."""
+"""The least and most images of each edit mode."""
 MAX_BYTES = 10 * 10**6
 MIN_SIDE = 300  # pixels
 MAX_ASPECT = 2.5
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _BASE64_OF_A_PICTURE = re.compile(r"(iVBORw0KGgo|/9j/)[A-Za-z0-9+/=\s]*\Z")
-"""As a PNG and a JPEG start. A path with a dot, as that of a file's name has, is no match."""
+"""The base64 of a PNG or JPEG, by its first bytes. The name of a picture file does not match: it
+has a dot before its suffix."""
 
 
 def image_list(sources: Iterable[ImageSource], edit_mode: EditMode) -> list[dict[str, str]]:
-    """Return the image_list of a request: as many as the mode takes, each within limits."""
+    """Return the image_list of a request.
+
+    Raises
+    ------
+    InvalidRequestError
+        If there are too few or too many images, or one exceeds the limits.
+    """
     if isinstance(sources, (str, bytes, PathLike)):
         sources = [sources]
     sources = listed(sources, "images must be a list")
@@ -44,14 +51,14 @@ def image_list(sources: Iterable[ImageSource], edit_mode: EditMode) -> list[dict
 
 
 def _image(source: ImageSource, name: str) -> str:
-    """A URL as it is; all else as raw base64."""
+    """Return a URL as it is, and anything else as raw base64."""
     if isinstance(source, str) and re.match(r"(?i)https?://", source):
         return sendable(source, name)
     return base64.b64encode(_checked(_content(source, name), name)).decode()
 
 
 def _content(source: ImageSource, name: str) -> bytes:
-    """The bytes of a picture."""
+    """Return the content of a picture's file."""
     if isinstance(source, bytes):
         return source
     if not isinstance(source, (str, PathLike)):
@@ -81,7 +88,7 @@ def _content(source: ImageSource, name: str) -> bytes:
 
 
 def _checked(content: bytes, name: str) -> bytes:
-    """The bytes of a picture that is within the limits."""
+    """Return the content of a picture's file if it is within the limits."""
     if len(content) > MAX_BYTES:
         raise InvalidRequestError(f"{name}: more than {MAX_BYTES} bytes, the limit of 10 MB")
     try:

@@ -1,7 +1,7 @@
-"""What no text of this package may hold: keys, the queries of URLs, control characters.
+"""Keeping keys, tokens, queries of URLs and control characters out of texts.
 
-Errors, log lines and reprs quote what a server says, and a server may repeat what
-it was sent. All such texts pass through here, so it does not matter who wrote them.
+Errors, log lines and reprs quote what a server says, and a server may repeat the key that
+it was sent. So all such texts pass through `clean`, whoever wrote them.
 """
 
 import base64
@@ -13,19 +13,20 @@ from typing import Any
 __all__ = ["clean", "cleaned", "redacted", "remember", "without_queries"]
 
 MIN_LENGTH = 8
-"""Characters of a secret: a shorter one is no key of the service, but may be a word."""
+"""Characters of the shortest secret that is redacted. The service's keys are longer, and a
+shorter text may be a word of a message."""
 MAX_KNOWN = 1000
-"""Secrets that are known at a time; the ones not used for longest are forgotten."""
+"""Number of secrets that are remembered; the least recently used are forgotten."""
 
-_known: dict[str, re.Pattern[str]] = {}  # the last used at the end
-_patterns: list[re.Pattern[str]] = []  # the longest secret first, as it may contain another
+_known: dict[str, re.Pattern[str]] = {}  # the most recently used is the last
+_patterns: list[re.Pattern[str]] = []  # the longest secret first: it may contain another one
 _lock = threading.Lock()
 
 _HTML_NAMES = {"&": "amp", '"': "quot", "'": "apos", "<": "lt", ">": "gt"}
 
 
 def remember(*secrets: str) -> None:
-    """Keep these texts out of all that is shown from now on."""
+    """Redact these secrets from now on."""
     global _patterns
     with _lock:
         new = False
@@ -41,31 +42,31 @@ def remember(*secrets: str) -> None:
 
 
 def redacted(text: str) -> str:
-    """Return a text in which ``[secret]`` stands for each key and token."""
+    """Return a text with ``[secret]`` in the place of each remembered secret."""
     for pattern in _patterns:
         text = pattern.sub("[secret]", text)
     return re.sub(r"(?i)bearer\s+[\w.~+/=-]+", "Bearer [secret]", text)
 
 
 def clean(text: str, limit: int | None = None) -> str:
-    """Return a text as it may be shown: redacted, without queries, printable.
+    """Return a text that may be shown: redacted, without queries, printable.
 
     Parameters
     ----------
     text : str
         Of anyone.
     limit : int, optional
-        Characters that are kept. No part of a secret is left where the text is cut.
+        Number of characters to keep. If that cuts a secret, no part of it is left.
     """
-    if limit is not None and len(text) > 10 * limit:  # enough, also if much of it is redacted
-        longest = 6 * max(map(len, _known), default=0)  # each character may be escaped
+    if limit is not None and len(text) > 10 * limit:
+        longest = 6 * max(map(len, _known), default=0)  # an escaped character has up to 6
         text = redacted(text[: 10 * limit])[: -longest or None]
     text = _printable(without_queries(redacted(text)))
     return text if limit is None else text[:limit]
 
 
 def cleaned(value: Any, depth: int = 50) -> Any:
-    """Return a value of JSON whose texts are clean, down to some depth."""
+    """Return a JSON value with all its texts clean; what is deeper is left out."""
     if isinstance(value, str):
         return clean(value)
     if not isinstance(value, (Mapping, list)):
@@ -78,7 +79,7 @@ def cleaned(value: Any, depth: int = 50) -> Any:
 
 
 def without_queries(text: str) -> str:
-    """Return a text in which each URL or path ends before its query or fragment."""
+    """Return a text whose URLs and paths end before their query or fragment."""
     return re.sub(r"""(?i)(?:https?:/|(?<!\S))/[^\s"'<>]*""", _without_query, text)
 
 
@@ -88,7 +89,7 @@ def _without_query(found: re.Match[str]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Whitespace as spaces, and what a terminal would act on as an escape of Python's."""
+    """Return a text with spaces for whitespace and Python's escapes for what is not printable."""
     if text.isprintable():
         return text
     return "".join(
@@ -97,21 +98,21 @@ def _printable(text: str) -> str:
 
 
 def _pattern(secret: str) -> re.Pattern[str]:
-    """Whatever a secret is spelt like: as it is, or escaped, or in base64, alone or within."""
-    spellings = [secret, *_in_base64(secret)]
-    return re.compile("|".join("".join(map(_spelt, text)) for text in spellings))
+    """Return a pattern for a secret as it is, escaped, or in base64."""
+    texts = [secret, *_in_base64(secret)]
+    return re.compile("|".join("".join(map(_escaped, text)) for text in texts))
 
 
 def _in_url(mark: str) -> str:
-    """A character as it is, or as a URL has it, or a URL in a URL."""
+    """Return a pattern for a character as it is, percent-encoded, or encoded several times."""
     return rf"(?:{re.escape(mark)}|%(?:25)*{ord(mark):02x})"
 
 
 _BACKSLASH, _AMPERSAND, _HASH, _SEMICOLON = map(_in_url, "\\&#;")
 
 
-def _spelt(character: str) -> str:
-    """How a character may be escaped by URLs, JSON and HTML, and by one in another."""
+def _escaped(character: str) -> str:
+    """Return a pattern for a character as URLs, JSON and HTML may escape it, also combined."""
     if character.isalnum():
         return character
     code = ord(character)
@@ -121,11 +122,14 @@ def _spelt(character: str) -> str:
 
 
 def _in_base64(secret: str) -> Iterator[str]:
-    """What base64 makes of a secret behind 0, 1 or 2 other bytes, less what mixes with those."""
+    """Yield the base64 of a secret that starts at byte 0, 1 or 2 of a group of three.
+
+    Without the characters at both ends that also depend on the bytes beside the secret.
+    """
     content = secret.encode()
-    for before, mixed in ((0, 0), (1, 2), (2, 3)):
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
         text = base64.b64encode(bytes(before) + content).decode()
-        text = text[mixed : (before + len(content)) * 8 // 6]
+        text = text[shared : (before + len(content)) * 8 // 6]
         yield text
         if "+" in text or "/" in text:
             yield text.translate(str.maketrans("+/", "-_"))

@@ -1,4 +1,4 @@
-"""URLs: which may be asked for, and how they are shown without what is secret in them."""
+"""URLs: which ones may be requested, and how to show them without their secret parts."""
 
 import re
 from urllib.parse import SplitResult, urlsplit
@@ -10,18 +10,18 @@ __all__ = ["api_url", "check_url", "is_loopback", "shown_url", "without_queries"
 
 
 def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError) -> str:
-    """Let https pass, and http to this machine; refuse all else by an error of that kind.
+    """Return an https URL, or an http URL of this machine; raise `kind` for anything else.
 
-    Also what two readers of URLs may take for two different hosts: a backslash
-    or a space in it, a user name before it.
+    URLs that two parsers may read as two different hosts are refused: with a backslash or
+    a space in the host, or a user name before it.
     """
     if not isinstance(url, str):
         raise kind(f"{what} must be a text, got {type(url).__name__}")
     parts = _split(url)
     if parts is None:
         raise kind(f"{what} must be a URL; this one cannot be read")
-    here = parts.scheme == "http" and is_loopback(url)
-    if not parts.hostname or not (parts.scheme == "https" or here):
+    is_local = parts.scheme == "http" and is_loopback(url)
+    if not parts.hostname or not (parts.scheme == "https" or is_local):
         raise kind(f"{what} must be an https URL (http only to localhost), got {shown_url(url)!r}")
     if "@" in parts.netloc:
         raise kind(f"{what} must be a URL without a user or password, got {shown_url(url)!r}")
@@ -29,7 +29,7 @@ def check_url(url: str, what: str, kind: type[KlingError] = InvalidRequestError)
 
 
 def api_url(url: str) -> str:
-    """Return the base URL of an API, which paths can be added to."""
+    """Return the base URL of an API, to which paths can be appended."""
     check_url(url, "the base URL")
     if "?" in url or "#" in url:
         raise InvalidRequestError(
@@ -39,7 +39,7 @@ def api_url(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL is of this machine."""
+    """Return whether a URL is one of this machine."""
     return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
@@ -52,13 +52,14 @@ def shown_url(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult | None:
-    """The parts of a URL, if it can be read, and in one way only."""
+    """Return the parts of a URL; None if it is invalid or can be read in two ways."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # which is only now looked at
-        (parts.hostname or "").encode("idna")  # as it will be; a label may be empty or too long
-        url.encode()  # no half of a character
+        _ = parts.port  # raises if it is no number from 0 to 65535
+        (parts.hostname or "").encode("idna")  # raises if a label is empty or too long
+        url.encode()  # raises if there is a lone surrogate
     except ValueError:
         return None
-    odd = re.search(r"[\x00-\x1f\x7f]", url) or re.search(r"[\\\s]", parts.netloc)
-    return None if odd else parts
+    has_control = re.search(r"[\x00-\x1f\x7f]", url)
+    is_ambiguous = re.search(r"[\\\s]", parts.netloc)
+    return None if has_control or is_ambiguous else parts

@@ -1,9 +1,9 @@
-"""Callbacks: whether it is the service that calls, and what it says.
+"""Callbacks of the service: verifying their signature and reading them.
 
-The signature is that of the Standard Webhooks scheme, which the package
-`standardwebhooks` makes. Its own ``verify`` is not used: a malformed entry of the
-signature header ends it with a ValueError before it has looked at the next one, it
-knows one secret at a time, and no clock but this machine's.
+Signatures follow the Standard Webhooks scheme. The package `standardwebhooks` computes
+them. Its ``verify`` is not used: it raises ValueError at a malformed entry of the
+signature header instead of trying the next one, takes one secret only, and always uses
+this machine's clock.
 """
 
 import hmac
@@ -29,14 +29,14 @@ TOLERANCE = 300  # seconds that a callback's time may be from now
 
 
 class _HasItems(Protocol):
-    """A mapping, or what the headers of http.server and of Flask are."""
+    """A mapping, or the headers of http.server or Flask, which are no mappings."""
 
     def items(self) -> Iterable[tuple[Any, Any]]: ...
 
 
 Headers: TypeAlias = _HasItems | Iterable[Sequence[Any]]
-"""Of any server: whatever has ``items()``, a WSGI environment among them, or a list of
-pairs, as ASGI has it. Names and values are str or bytes."""
+"""The headers of any server: an object with ``items()``, such as a WSGI environment, or pairs,
+as in ASGI. Names and values are str or bytes."""
 
 
 def parse_callback(
@@ -51,17 +51,16 @@ def parse_callback(
     Parameters
     ----------
     headers : mapping, or pairs
-        Of the HTTP request, as the server has them: of http.server, Flask, Django,
-        Starlette and others, a WSGI environment, the pairs of bytes of ASGI. Upper
-        and lower case do not matter.
+        Of the HTTP request, as the server has them: those of http.server, Flask, Django,
+        Starlette and others, a WSGI environment, or ASGI's pairs of bytes. Case does not
+        matter.
     body : bytes
-        Of the request, exactly as it came.
-    secret : str, or several, or None
-        The webhook secret, with or without ``whsec_``; two while one is being
-        rotated. None skips the verification: then ask `get_task` before you
-        believe it.
+        Of the request, exactly as it was received.
+    secret : str, several str, or None
+        The webhook secret, with or without ``whsec_``. Give both while one is being
+        replaced. None skips the verification; then call `get_task` to be sure.
     now : float, optional
-        Unix seconds, for tests.
+        The current time in Unix seconds, for tests.
 
     Returns
     -------
@@ -72,9 +71,9 @@ def parse_callback(
     TypeError
         If an argument is of another type.
     AuthenticationError
-        If no signature fits, or the time is more than 5 minutes from now.
+        If no signature fits, or the timestamp is more than 5 minutes from now.
     BadReplyError
-        If the body is not a callback's.
+        If the body is not that of a callback.
 
     Examples
     --------
@@ -96,14 +95,14 @@ def parse_callback(
     if not isinstance(document, Mapping):
         start = clean(body[:4000].decode(errors="replace"), 80)
         raise BadReplyError(f"the callback is no object of JSON: {start!r}")
-    return Task.read(document if "task_id" in document else _older(document))
+    return Task.read(document if "task_id" in document else _in_older_form(document))
 
 
 NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
 def _signature_headers(headers: Headers) -> dict[str, str]:
-    """The headers of the signature, by their names in lower case; only these are looked at."""
+    """Return the three headers of the scheme by their names in lower case."""
     items = getattr(headers, "items", None)
     pairs = items() if callable(items) else headers
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
@@ -123,7 +122,7 @@ def _signature_headers(headers: Headers) -> dict[str, str]:
 
 def _text(value: object, what: str) -> str:
     if isinstance(value, bytes):
-        return value.decode("latin-1")  # which HTTP's headers are in
+        return value.decode("latin-1")  # the encoding of HTTP headers
     if not isinstance(value, str):
         raise TypeError(f"headers must have {what} of str or bytes, got {type(value).__name__}")
     return value
@@ -154,14 +153,14 @@ def _verify(headers: Mapping[str, str], body: bytes, secrets: list[str], now: fl
     matches = False
     for given in signatures.split():
         for one in expected:
-            # No early end: how long it takes must not tell which was near.
+            # No early exit: the time that it takes must not tell which one was nearly right.
             matches |= hmac.compare_digest(given.encode(errors="replace"), one)
     if not matches:
         raise _refused("the callback's signature does not fit the secret")
 
 
 def _signature(secret: str, name: str, seconds: int, body: bytes) -> bytes:
-    """What the header must hold if the service, which knows the secret, has sent this."""
+    """Return the signature that the service, which knows the secret, makes for this body."""
     try:
         signer = Webhook(secret)
     except (EmptyWebhookSecretError, ValueError):
@@ -171,8 +170,8 @@ def _signature(secret: str, name: str, seconds: int, body: bytes) -> bytes:
     try:
         moment = datetime.fromtimestamp(seconds, UTC)
         return signer.sign(msg_id=name, timestamp=moment, data=body.decode()).encode()
-    except (ValueError, OverflowError, OSError):  # a body that is no text, a time far from now
-        return b""
+    except (ValueError, OverflowError, OSError):  # the body is no text, or the time is far off
+        return b""  # equals no entry of the header
 
 
 def _refused(reason: str) -> AuthenticationError:
@@ -181,8 +180,8 @@ def _refused(reason: str) -> AuthenticationError:
     )
 
 
-def _older(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The newer form of a callback in the words of the older."""
+def _in_older_form(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a callback of the newer form with the field names of the older form."""
     outputs = document.get("outputs")
     videos = [
         {**output, "id": output.get("id", "?")}
@@ -203,7 +202,7 @@ def _older(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _units(billing: Any) -> str | None:
-    """The sum of the units in a bill, as a decimal number; None if it does not tell."""
+    """Return the sum of the units in ``billing`` as a decimal number; None if it is unknown."""
     entries = [billing] if isinstance(billing, Mapping) else billing
     if not isinstance(entries, list):
         return None
