@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from klingmask.kling import KlingClient, transport
+from klingmask.kling import EditSession, KlingClient, transport
+from tests.kling.samples import POINT
 from tests.kling.server import Service, running
 
 
@@ -49,3 +50,16 @@ def make(service: Service) -> Callable[..., KlingClient]:
 def client(make: Callable[..., KlingClient]) -> Iterator[KlingClient]:
     with make() as client:
         yield client
+
+
+@pytest.fixture
+def edit(client: KlingClient) -> EditSession:
+    """A session on a video of which nothing is selected yet."""
+    return client.edit_video(video_url="https://example.org/clip.mp4")
+
+
+@pytest.fixture
+def marked(edit: EditSession) -> EditSession:
+    """The same session with a point on its first frame."""
+    edit.add_selection(0, [POINT])
+    return edit

@@ -22,7 +22,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
-import numpy as np
 
 import klingmask as km
 
@@ -392,23 +391,3 @@ def running(tls: ssl.SSLContext | None = None) -> Iterator[Service]:
         for server in servers:
             server.shutdown()
             server.server_close()
-
-
-def png(width: int, height: int) -> bytes:
-    """A PNG of that size."""
-    return _picture(width, height, "PNG")
-
-
-def jpeg(width: int, height: int) -> bytes:
-    """A JPEG of that size."""
-    return _picture(width, height, "JPEG")
-
-
-def _picture(width: int, height: int, kind: str) -> bytes:
-    from io import BytesIO
-
-    from PIL import Image
-
-    stream = BytesIO()
-    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(stream, kind)
-    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Bodies of replies and files: decompressed as they arrive, whole, and within bounds of memory."""
+"""Bodies of replies and files: decompressed as they arrive, whole, within bounds of memory."""
 
 import gzip
 import json
@@ -14,7 +14,8 @@ import pytest
 from klingmask import kling
 from klingmask.kling import KlingClient, bodies, download
 from klingmask.kling.bodies import parse_json
-from tests.kling.test_hostile import OK, SHORT, answering, says
+from tests.kling.raw_server import OK, answering, says
+from tests.kling.samples import SHORT
 
 EMPTY_LIST = b'{"code": 0, "data": []}'
 
@@ -33,6 +34,8 @@ def compressed(encoding: bytes, content: bytes, *, chunks: bool = True) -> bytes
 
 
 NOISE = os.urandom(300_000)
+
+
 CONTENTS = {
     "nothing": b"",
     "a piece": bytes(bodies.PIECE),

@@ -9,10 +9,15 @@ import pytest
 from klingmask import kling
 from klingmask.kling import KlingClient
 from klingmask.kling.images import image_list
-from tests.kling.server import Service, jpeg, png
+from tests.kling.samples import jpeg, png
+from tests.kling.server import Service
 
 FITS = png(300, 300)
+
+
 RAW = base64.b64encode(FITS).decode()
+
+
 SENT = [{"image": RAW}]
 
 

@@ -1,109 +1,24 @@
-"""Replies, typed: which way round a size is, and odd shapes."""
+"""Replies, typed: odd shapes, numbers as texts, ids."""
 
-import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import klingmask as km
 from klingmask import kling
-from klingmask.kling import EditSession, KlingClient
-from tests.kling.server import SIZE, Fault, Service, mask_at
+from klingmask.kling import KlingClient, parse_callback
+from klingmask.kling.models import InitReply, PreviewReply, Reply, SelectionReply, Task
+from klingmask.kling.tracking import read_tracking
+from tests.conftest import shared_file
+from tests.kling.samples import POINT, replying
+from tests.kling.server import Fault, Service
 
-POINT = (0.5, 0.25)
-MASK = mask_at([{"x": POINT[0], "y": POINT[1]}])
-
-
-def says(data: Any) -> Fault:
-    return Fault(200, body=json.dumps({"code": 0, "data": data}).encode(), works=True)
-
-
-def selected(size: tuple[int, int], png: km.Mask | None = None) -> Fault:
-    """A selection of `MASK`, whose size is told as `size`."""
-    entry: dict[str, Any] = {
-        "object_id": 0,
-        "rle_mask": {"size": list(size), "counts": MASK.counts},
-    }
-    if png is not None:
-        encoded = base64.b64encode(png.to_png()).decode()
-        entry["png_mask"] = {"size": list(size), "base64": encoded}
-    return says({"status": 0, "res": {"frame_index": 0, "rle_mask_list": [entry]}})
-
-
-@pytest.fixture
-def edit(client: KlingClient) -> EditSession:
-    return client.edit_video(video_id="v")
-
-
-TURNED = (SIZE[1], SIZE[0])
-
-
-def turned_tracking(frames: list[Any]) -> list[Any]:
-    for frame in frames:
-        for entry in frame["rle_mask_list"]:
-            entry["rle_mask"]["size"].reverse()
-    return frames
-
-
-def test_tracking_follows_the_selection_s_png(edit: EditSession, service: Service) -> None:
-    service.faults["/add-selection"].append(selected(TURNED, MASK))
-    assert edit.add_selection(0, [POINT]).union == MASK
-    service.tracking_shape = turned_tracking
-    assert edit.preview().tracking() == {i: {0: MASK.shift(i, 0)} for i in range(3)}
-    service.tracking_shape = lambda frames: frames  # and what is right stays right
-    assert edit.preview().tracking() == {i: {0: MASK.shift(i, 0)} for i in range(3)}
-    # So do later selections that have no PNG.
-    service.faults["/add-selection"].append(selected(TURNED))
-    assert edit.add_selection(0, [(0.1, 0.1)]).union == MASK
-
-
-def test_the_png_outweighs_init_selection(client: KlingClient, service: Service) -> None:
-    """Which may have width and height the wrong way round, as the reference's example."""
-    service.faults["/init-selection"].append(
-        says(
-            {
-                "session_id": "session-1",
-                "fps": 30,
-                "original_duration": 5000,
-                "total_frame": 150,
-                "width": SIZE[0],
-                "height": SIZE[1],
-            }
-        )
-    )
-    edit = client.edit_video(video_id="v")
-    assert edit.add_selection(0, [POINT]).union == MASK  # with its PNG
-    assert edit.preview().tracking()[2] == {0: MASK.shift(2, 0)}
-
-
-def test_what_cannot_be_told_is_refused(edit: EditSession, service: Service) -> None:
-    service.faults["/add-selection"].append(selected(TURNED))
-    selection = edit.add_selection(0, [POINT])
-    for read in (lambda: selection.masks, lambda: selection.union, selection.clicks_inside):
-        with pytest.raises(
-            kling.BadReplyError, match=r"64 x 36 pixels .* only if one of the two is swapped"
-        ):
-            read()
-    service.tracking_shape = turned_tracking
-    with pytest.raises(kling.BadReplyError, match="only if one of the two is swapped"):
-        edit.preview().tracking()
-
-
-def test_without_a_session_a_size_is_h_w(client: KlingClient, service: Service) -> None:
-    """So the reference's code sample has it, and nothing says how large the video is."""
-    client.init_selection(video_id="v")
-    service.faults["/add-selection"].append(selected(SIZE))
-    assert client.add_selection("session-1", 0, [POINT]).union == MASK
-
-
-def test_a_png_that_is_another_s(client: KlingClient, service: Service) -> None:
-    client.init_selection(video_id="v")
-    service.faults["/add-selection"].append(selected(SIZE, km.Mask.zeros((5, 5))))
-    reply = client.add_selection("session-1", 0, [POINT])
-    with pytest.raises(kling.BadReplyError, match=r"size \[36, 64\] does not fit frames of 5 x 5"):
-        _ = reply.union
+# ---- replies that say nothing ----
 
 
 ODD: dict[str, Any] = {
@@ -114,6 +29,8 @@ ODD: dict[str, Any] = {
     "a number": 5,
     "only a status": {"status": 0},
 }
+
+
 CALLS: dict[str, Callable[[KlingClient], object]] = {
     "init": lambda client: client.init_selection(video_id="v"),
     "add": lambda client: client.add_selection("session-1", 0, [POINT]),
@@ -133,7 +50,7 @@ def test_a_reply_that_says_nothing(
     """Is an error, not a selection of nothing, nor an account without tasks."""
     if (call, odd) in (("list", "a list"), ("iterate", "a list")):
         return
-    service.faults["*"] += [says(ODD[odd])] * 2
+    service.faults["*"] += [replying(ODD[odd])] * 2
     with pytest.raises(kling.BadReplyError):
         CALLS[call](client)
     missing = Fault(200, body=b'{"code": 0}')
@@ -142,27 +59,115 @@ def test_a_reply_that_says_nothing(
         CALLS[call](client)
 
 
-def test_a_clear_that_says_nothing(service: Service, client: KlingClient) -> None:
-    for odd in (ODD[name] for name in ODD if name != "only a status"):
-        service.faults["*"] = [says(odd)]
-        with pytest.raises(kling.BadReplyError):
-            client.clear_selection("session-1")
+@pytest.mark.parametrize("odd", [name for name in ODD if name != "only a status"])
+def test_a_clear_that_says_nothing(service: Service, client: KlingClient, odd: str) -> None:
+    service.faults["*"] = [replying(ODD[odd])]
+    with pytest.raises(kling.BadReplyError):
+        client.clear_selection("session-1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        "",
+        {"status": 0},
+        {"status": 0, "session_id": "s"},
+        {"res": None},
+        {"res": {}},
+        {"res": {"frame_index": 0}},
+        {"res": {"rle_mask_list": None}},
+        {"res": {"rle_mask_list": [{"object_id": True}]}},
+        {"res": {"rle_mask_list": [{"object_id": {}}]}},
+        {"res": 5},
+        {"res": {"rle_mask_list": [5]}},
+        {"res": {"rle_mask_list": {}}},
+        {"res": {"frame_index": "three", "rle_mask_list": []}},
+        {"status": "ok"},
+    ],
+)
+def test_wrong_shapes(service: Service, client: KlingClient, data: Any) -> None:
+    body = json.dumps({"code": 0, "data": data}).encode()
+    service.faults["*"].append(Fault(200, body=body))
+    with pytest.raises(kling.BadReplyError):
+        client.add_selection("s", 0, [POINT])
+
+
+# Names of fields and values of them, for documents that nearly are a reply.
+WORDS = [
+    *("frame_index", "rle_mask_list", "results", "rle_mask", "mask", "object_id", "size"),
+    *("counts", "png_mask", "base64", "0", "1", "task_id", "task_status", "task_result"),
+    *("videos", "url", "task_info", "outputs", "id", "status", "billing", "created_at", "res"),
+    *("session_id", "fps", "width", "height", "total_frame", "original_duration", "duration"),
+    *("code", "data", "message", "request_id", "external_task_id", "charge_type", "amount"),
+]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["unit", "succeed", "..", "\ud800", "99999999999999999999"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5)
+    ),
+    max_leaves=14,
+)
+READERS: dict[str, tuple[Callable[[Any], Any], type]] = {
+    "init": (lambda document: InitReply.parse({"data": document}), InitReply),
+    "selection": (lambda document: SelectionReply.parse({"data": document}), SelectionReply),
+    "clear": (lambda document: Reply.parse({"data": document}), Reply),
+    "preview": (lambda document: PreviewReply.parse({"data": document}), PreviewReply),
+    "task": (lambda document: Task.parse({"data": document}), Task),
+    "tasks": (lambda document: Task.parse_list({"data": document}), list),
+    "callback": (lambda document: parse_callback({}, json.dumps(document).encode(), None), Task),
+    "tracking": (lambda document: read_tracking(json.dumps(document).encode()), dict),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@given(document=JSON)
+def test_any_json_is_a_reply_or_a_typed_error(reader: str, document: Any) -> None:
+    read, kind = READERS[reader]
+    try:
+        reply = read(document)
+    except kling.BadReplyError as error:
+        assert error.message  # noqa: PT017 - which of the two it is, is for the reader to say
+        return
+    except kling.RejectedSelectionError as error:
+        assert error.rejection != 0  # noqa: PT017
+        return
+    assert isinstance(reply, kind)
+    assert len(repr(reply)) > 0
+    if isinstance(reply, Task):
+        assert reply.task_id.strip() not in ("", ".", "..")
+        assert reply.task_status
+    if isinstance(reply, InitReply):
+        assert reply.session_id
+    if isinstance(reply, dict):
+        assert all(type(index) is int and index >= 0 for index in reply)
+        assert all(isinstance(mask, km.Mask) for masks in reply.values() for mask in masks.values())
+
+
+# ---- ids and numbers ----
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "\ud800", "a\udfff", None, [], {}, True, 1.5])
 def test_ids_that_cannot_be_asked_for(service: Service, client: KlingClient, name: Any) -> None:
     """A path would end elsewhere, or nowhere; nothing is lost, as the other id is known."""
     task = {"task_id": name, "task_status": "submitted"}
-    service.faults["*"] = [says([task]), says(task)]
+    service.faults["*"] = [replying([task]), replying(task)]
     with pytest.raises(kling.BadReplyError, match="task_id"):
         client.list_tasks()
     with pytest.raises(kling.BadReplyError, match="task_id"):
         client.get_task("t")
-    service.faults["POST /"] = [says(task)]
+    service.faults["POST /"] = [replying(task)]
     made = client.create_task("s", "removal", "<<<video_1>>>")  # it is looked for
     assert (made.task_id, service.created) == ("task-1", [made.external_task_id])
     service.faults["/init-selection"] = [
-        says({"session_id": name, "fps": 30, "original_duration": 5000, "total_frame": 1})
+        replying({"session_id": name, "fps": 30, "original_duration": 5000, "total_frame": 1})
     ]
     with pytest.raises(kling.BadReplyError, match="session_id"):
         client.init_selection(video_id="v")
@@ -170,7 +175,7 @@ def test_ids_that_cannot_be_asked_for(service: Service, client: KlingClient, nam
 
 def test_ids_with_slashes_stay_in_their_path(service: Service, client: KlingClient) -> None:
     name = "../a/b?c#d%2e"
-    service.faults["*"] = [says({"task_id": name, "task_status": "submitted"})]
+    service.faults["*"] = [replying({"task_id": name, "task_status": "submitted"})]
     task = client.task(name)
     with pytest.raises(kling.NotFoundError):
         task.refresh()
@@ -207,3 +212,157 @@ def test_numbers_that_are_too_large(
     with pytest.raises(kling.BadReplyError) as caught:
         client.init_selection(video_id="v")
     assert len(str(caught.value)) < 600
+
+
+def test_numbers_may_come_as_text(service: Service, client: KlingClient) -> None:
+    """A session that was paid for is not lost over a quoted number."""
+    data = {
+        "session_id": 5,
+        "fps": "30",
+        "original_duration": "5000",
+        "width": "64",
+        "height": 36.0,
+        "total_frame": "150",
+    }
+    service.faults["*"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    opened = client.init_selection(video_id="v")
+    assert (opened.session_id, opened.fps, opened.original_duration) == ("5", 30.0, 5000)
+    assert (opened.width, opened.height, opened.total_frame) == (64, 36, 150)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("name", ["original_duration", "fps", "total_frame", "width"])
+def test_numbers_that_are_none(
+    service: Service, client: KlingClient, name: str, number: str
+) -> None:
+    data = {"session_id": "s", "fps": 30, "original_duration": 5000, "total_frame": 150}
+    text = json.dumps({"code": 0, "data": {**data, name: "?"}}).replace('"?"', number)
+    service.faults["*"].append(Fault(200, body=text.encode()))
+    with pytest.raises(kling.BadReplyError, match=f"{name} should be"):
+        client.init_selection(video_id="v")
+
+
+# ---- what a reply is about ----
+
+
+def test_a_reply_is_about_the_frame_asked_for(service: Service, client: KlingClient) -> None:
+    for named, frame in (("", 30), ('"frame_index": 30, ', 30), ('"frame_index": 29, ', None)):
+        body = f'{{"code": 0, "data": {{"res": {{{named}"rle_mask_list": []}}}}}}'
+        service.faults["*"].append(Fault(200, body=body.encode()))
+        if frame:
+            assert client.add_selection("s", 30, [POINT]).frame_index == frame
+            continue
+        with pytest.raises(kling.BadReplyError, match="about frame 29, the request about 30"):
+            client.add_selection("s", 30, [POINT])
+
+
+def test_a_wrong_shape_can_be_asked_about(service: Service, client: KlingClient) -> None:
+    body = {"code": 0, "request_id": "r7", "data": {"res": {"rle_mask_list": [5]}}}
+    service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    with pytest.raises(kling.BadReplyError) as caught:
+        client.add_selection("s", 0, [POINT])
+    assert (caught.value.code, caught.value.status, caught.value.request_id) == (0, 200, "r7")
+
+
+def test_a_shape_is_told_without_what_is_in_it(service: Service, client: KlingClient) -> None:
+    for data in (["https://a.org/x?sign=hidden"], {"https://a.org/x?sign=hidden": 1}):
+        body = json.dumps({"code": 0, "data": data}).encode()
+        service.faults["*"].append(Fault(200, body=body))
+        with pytest.raises(kling.BadReplyError) as caught:
+            client.get_task("t")
+        assert "hidden" not in str(caught.value)
+    for content in (b"https://a.org/x?sign=hidden", b'["https://a.org/x?sign=hidden"]'):
+        with pytest.raises(kling.BadReplyError, match=r"x\?\[\.\.\.\]") as caught:
+            parse_callback({}, content, None)
+        assert "hidden" not in str(caught.value)
+        assert caught.value.__context__ is None
+
+
+def test_a_refused_video_is_not_a_matter_of_points(service: Service, client: KlingClient) -> None:
+    refused = Fault(200, body=b'{"code": 0, "request_id": "r", "data": {"status": 7, "new": 1}}')
+    service.faults["*"] += [refused, refused]
+    with pytest.raises(kling.RejectedSelectionError, match="another one") as caught:
+        client.init_selection(video_id="v")
+    assert "points" not in str(caught.value)
+    assert caught.value.raw == {"status": 7, "new": 1}
+    with pytest.raises(kling.RejectedSelectionError, match="other points"):
+        client.add_selection("s", 0, [POINT])
+
+
+def test_the_documented_reply(service: Service, client: KlingClient) -> None:
+    reply = shared_file("add_selection_reply.json").read_bytes()
+    service.faults["*"].append(Fault(200, body=reply))
+    selected = client.add_selection("s", 0, [POINT])
+    raw = json.loads(reply)["data"]["res"]["rle_mask_list"]
+    assert [one.mask.to_rle()["counts"] for one in selected.objects] == [
+        entry["rle_mask"]["counts"] for entry in raw
+    ]
+
+
+def test_refused_recognition(service: Service, client: KlingClient) -> None:
+    body = {"code": 0, "message": "", "request_id": "r9", "data": {"status": 3}}
+    for _ in range(2):
+        service.faults["*"].append(Fault(200, body=json.dumps(body).encode()))
+    with pytest.raises(kling.RejectedSelectionError, match=r"data\.status 3") as caught:
+        client.add_selection("s", 0, [POINT])
+    assert (caught.value.rejection, caught.value.raw) == (3, {"status": 3})
+    assert (caught.value.code, caught.value.status, caught.value.request_id) == (0, 200, "r9")
+    with pytest.raises(kling.RejectedSelectionError):
+        client.init_selection(video_id="v")
+
+
+def test_a_video_without_a_url_hides_no_other(
+    service: Service, client: KlingClient, tmp_path: Path
+) -> None:
+    videos = [{"id": "v", "url": None, "watermark_url": f"{service.cdn_url}/result.mp4"}]
+    data = {
+        "task_id": "t",
+        "task_status": "succeed",
+        "task_result": {"videos": videos},
+        "created_at": "1722769557708",
+    }
+    service.faults["GET /"].append(
+        Fault(200, body=json.dumps({"code": 0, "data": [data]}).encode())
+    )
+    service.faults["/t"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    (listed,) = client.list_tasks()
+    assert listed.created_at is not None
+    assert listed.created_at.isoformat() == "2024-08-04T11:05:57.708000+00:00"
+    task = client.task("t").wait()
+    with pytest.raises(kling.BadReplyError, match="no URL"):
+        task.download(tmp_path / "a.mp4")
+    path = task.download(tmp_path / "a.mp4", watermarked=True)
+    assert path.read_bytes() == service.files["/result.mp4"]
+
+
+def test_a_reason_is_shown_without_signatures(service: Service, client: KlingClient) -> None:
+    reason = "cannot read https://a.org/x.mp4?sign=hidden"
+    data = {"task_id": "t", "task_status": "failed", "task_status_msg": reason}
+    service.faults["/t"].append(Fault(200, body=json.dumps({"code": 0, "data": data}).encode()))
+    task = client.task("t")
+    assert task.task.raw["task_status_msg"] == reason
+    with pytest.raises(kling.TaskFailedError, match=r"x\.mp4\?\[\.\.\.\]") as caught:
+        task.wait()
+    assert "hidden" not in str(caught.value) + repr(task.task)
+
+
+def test_another_task_is_not_taken_for_one_s_own(service: Service, client: KlingClient) -> None:
+    other = {"task_id": "o", "task_status": "succeed", "task_info": {"external_task_id": "e"}}
+    body = Fault(200, body=json.dumps({"code": 0, "data": other}).encode())
+    service.create({"external_task_id": "mine"})
+    task = client.task("task-1")
+    service.faults["*"] += [body] * 4
+    for ask in (
+        task.wait,
+        task.refresh,
+        lambda: client.get_task("x"),
+        lambda: client.get_task(external_task_id="x"),
+    ):
+        with pytest.raises(kling.BadReplyError, match="the task o came instead"):
+            ask()
+    service.faults["*"] += [body] * 3
+    assert client.get_task("o").task_id == client.get_task("e").task_id == "o"
+    assert client.get_task(external_task_id="e").task_id == "o"
+    other["task_info"] = {}
+    service.faults["*"].append(Fault(200, body=json.dumps({"code": 0, "data": other}).encode()))
+    assert client.get_task(external_task_id="x").task_id == "o"

@@ -11,9 +11,8 @@ import pytest
 
 from klingmask import kling
 from klingmask.kling import KlingClient, transport
+from tests.kling.samples import REMOVAL
 from tests.kling.server import Fault, Service, no
-
-REMOVAL = "Delete the chick from <<<video_1>>>"
 
 UNKNOWN = [
     Fault(reset="before"),
@@ -158,9 +157,9 @@ def test_a_busy_service_is_asked_again(
     assert ids == set(service.created)
 
 
-# ---- in any order ----
-
 ABSENT = Fault(404, 1203, "no such task")
+
+
 LOOK_UPS = [
     Fault(reset="before"),
     Fault(reset="after"),

@@ -14,18 +14,16 @@ from urllib.parse import quote
 import pytest
 
 from klingmask import kling
-from klingmask.kling import KlingClient, parse_callback, redaction
-from klingmask.kling.download import download, fetch
-from klingmask.kling.redaction import clean, redacted, remember
+from klingmask.kling import KlingClient, download, parse_callback, redaction
+from klingmask.kling.redaction import clean, redacted, remember, without_queries
 from klingmask.kling.tracking import read_tracking
 from klingmask.kling.transport import TimeLimits
+from tests.kling.raw_server import OK, answering, says
+from tests.kling.samples import POINT, REMOVAL, SHORT, replying
 from tests.kling.server import SIZE, Fault, Service, mask_at
-from tests.kling.test_hostile import OK, answering, says
 
-POINT = (0.5, 0.5)
-REMOVAL = "Delete the chick from <<<video_1>>>"
 KEY = "sk-live/4f+9A_b.c==Zq7\"x&y'w<v"
-SHORT = TimeLimits((1.0, 1.0), 0.1)
+
 
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,
@@ -115,6 +113,22 @@ def test_a_terminal_does_not_act_on_a_text(text: str, shown: str) -> None:
     assert kling.KlingError(shown, request_id=text).request_id == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see HTTPS://a.org/x?sign=1&b=2 and", "see HTTPS://a.org/x?[...] and"),
+        ("'https://a.org#sign'", "'https://a.org?[...]'"),
+        ("url: /x/y?sign=1 (Caused by", "url: /x/y?[...] (Caused by"),
+        ("/x?sign=1", "/x?[...]"),
+        ("is this one half, 1/2? Yes", "is this one half, 1/2? Yes"),
+        ("https://a.org/x", "https://a.org/x"),
+        ("https://a.org/x?b#c?d", "https://a.org/x?[...]"),
+    ],
+)
+def test_queries_are_cut(text: str, shown: str) -> None:
+    assert without_queries(text) == shown
+
+
 # ---- a service that says back what it was sent ----
 
 
@@ -155,10 +169,6 @@ def keys(request: Any, service: Service, make: Callable[..., KlingClient]) -> It
         yield keys
 
 
-def data(**fields: Any) -> Fault:
-    return Fault(200, body=json.dumps({"code": 0, "data": fields}).encode(), works=True)
-
-
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_errors_hold_no_key(keys: Keys, service: Service, name: str) -> None:
     said = " ".join(SPELLINGS[name](secret) for secret in [keys.sent, *keys.all])
@@ -174,7 +184,7 @@ def test_errors_hold_no_key(keys: Keys, service: Service, name: str) -> None:
         Fault(400, body=json.dumps({**reply, "code": 1200, "message": said}).encode()),
         Fault(302, 0, headers={"Location": f"/x/{quote(said)}/y"}),
         Fault(302, 0, headers={"Location": f"https://evil.org/{quote(said)}?a=b"}),
-        data(status=3, reason=said, more=[{said: said}]),
+        replying(status=3, reason=said, more=[{said: said}]),
     ):
         for call in (
             lambda: keys.client.list_tasks(),
@@ -190,8 +200,8 @@ def test_errors_hold_no_key(keys: Keys, service: Service, name: str) -> None:
 def test_tasks_hold_no_key(keys: Keys, service: Service) -> None:
     said = f"cannot read for {keys.sent}, {' '.join(keys.all)}"
     service.faults["*"] = [
-        data(task_id=f"t {said}", task_status="failed", task_status_msg=said),
-        data(task_id=f"t {said}", task_status="failed", task_status_msg=said),
+        replying(task_id=f"t {said}", task_status="failed", task_status_msg=said),
+        replying(task_id=f"t {said}", task_status="failed", task_status_msg=said),
     ]
     task = keys.client.task(f"t {said}")
     assert task.task.task_id == f"t {said}"  # it can still be asked for
@@ -219,7 +229,7 @@ def test_masks_hold_no_key(keys: Keys, service: Service) -> None:
         res = {"frame_index": 0, "rle_mask_list": [entry]}
         service.faults["/init-selection"] = []
         edit = keys.client.edit_video(video_id="v")
-        service.faults["/add-selection"] = [data(status=0, res=res)]
+        service.faults["/add-selection"] = [replying(status=0, res=res)]
         selection = edit.add_selection(0, [POINT])
         for text in (repr(selection), repr(selection.reply), repr(selection.reply.objects[0])):
             keys.check(text)
@@ -250,8 +260,8 @@ def test_files_hold_no_key(keys: Keys, service: Service, tmp_path: Path) -> None
     for faults in ([], [Fault(302, headers={"Location": path})], [Fault(cut=True)] * 999):
         service.files[path if len(faults) > 9 else "/none"] = bytes(1000)
         for get in (
-            lambda: fetch(service.cdn_url + path, limits=SHORT),
-            lambda: download(service.cdn_url + path, tmp_path / "a.mp4", limits=SHORT),
+            lambda: download.fetch(service.cdn_url + path, limits=SHORT),
+            lambda: download.download(service.cdn_url + path, tmp_path / "a.mp4", limits=SHORT),
         ):
             service.cdn_faults = list(faults)
             with pytest.raises(kling.KlingError) as failed:
@@ -266,7 +276,7 @@ def test_logs_hold_no_key(keys: Keys, service: Service, caplog: pytest.LogCaptur
     service.faults["*"] = [Fault(500, 5000, said), Fault(429, 1302, said)]
     keys.client.list_tasks()
     keys.client.create_task("s", "removal", REMOVAL, external_task_id=f"for {said}")
-    service.faults["*"] = [data(session_id=said, fps=30, original_duration=5000, total_frame=9)]
+    service.faults["*"] = [replying(session_id=said, fps=30, original_duration=5000, total_frame=9)]
     edit = keys.client.edit_video(video_id="v")
     assert edit.session_id == said
     service.sessions[said] = {}
@@ -275,7 +285,7 @@ def test_logs_hold_no_key(keys: Keys, service: Service, caplog: pytest.LogCaptur
     keys.check(repr(edit))
     header = OK + b"no header " + said.encode() + b"\r\nContent-Length: 3\r\n\r\nabc"
     with answering(says(header)) as url:
-        assert fetch(f"{url}/{quote(said, safe='')}") == b"abc"
+        assert download.fetch(f"{url}/{quote(said, safe='')}") == b"abc"
     formatter = logging.Formatter()
     lines = [formatter.format(record) for record in caplog.records]
     assert any("Failed to parse headers" in line for line in lines)
@@ -292,9 +302,119 @@ def test_a_client_whose_address_has_the_key() -> None:
 
 def test_texts_of_a_client_that_is_gone(service: Service, make: Callable[..., KlingClient]) -> None:
     service.api_key = KEY
-    service.faults["*"] = [data(task_id=KEY, task_status="submitted", task_status_msg=KEY)]
+    service.faults["*"] = [replying(task_id=KEY, task_status="submitted", task_status_msg=KEY)]
     with make() as client:
         task = client.get_task(KEY)
     del client
     assert KEY not in repr(task)
     assert KEY not in str(kling.BadReplyError(f"about {KEY}"))
+
+
+def test_secrets_stay_secret(
+    service: Service,
+    make: Callable[..., KlingClient],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    """In no repr, error or log line, that of urllib3 included, whatever is done and fails."""
+    caplog.set_level(logging.DEBUG)
+    told: list[str] = []
+    service.polls_until_done = 0
+    secrets = [service.api_key, service.secret_key, "access-key-for-tests", "hidden"]
+    keys = {"access_key": "access-key-for-tests", "secret_key": service.secret_key}
+    for options, own in (({}, service.api_key), (keys, " ".join(keys.values()))):
+        leaks = f"bad {own} Bearer eyJhbGciOi.abc.def, see {service.cdn_url}/x.mp4?sign=hidden"
+        with make(retry_for=0.2, settle=0.1, **options) as client:
+            told += [repr(client), str(vars(client)), repr(client._transport.auth)]
+            for fault in (
+                Fault(400, 1201, leaks),
+                Fault(200, body=leaks.encode()),
+                Fault(500, 5000, leaks),
+                Fault(302, 0, headers={"Location": "https://evil.org/?token=hidden"}),
+                Fault(reset="after"),
+            ):
+                service.faults["*"] = [fault] * 50
+                for call in (
+                    client.list_tasks,
+                    lambda client=client: client.create_task("s", "removal", REMOVAL),
+                ):
+                    with pytest.raises(kling.KlingError) as caught:
+                        call()
+                    chain: BaseException | None = caught.value
+                    while chain is not None:  # only errors of ours, without their requests
+                        assert isinstance(chain, kling.KlingError)
+                        told += [str(chain), repr(chain), str(vars(chain))]
+                        chain = chain.__cause__ or chain.__context__
+            service.faults["*"] = []
+            edit = client.edit_video(video_id="v")
+            selection = edit.add_selection(0, [POINT])
+            preview = edit.preview()
+            assert len(preview.tracking()) == 3
+            service.cdn_faults += [
+                Fault(cut=True),
+                Fault(302, headers={"Location": "/result.mp4?sign=hidden"}),
+            ]
+            preview.download(tmp_path / "preview.mp4")
+            task = edit.submit("removal", REMOVAL).wait()
+            task.download(tmp_path / "out.mp4")
+            service.cdn_faults += [Fault(404), Fault(404)]
+            for get in (preview.tracking, lambda task=task: task.download(tmp_path / "no.mp4")):
+                with pytest.raises(kling.BadReplyError) as missing:
+                    get()
+                told.append(str(missing.value))
+            told += [repr(one) for one in (edit, selection, preview, task, edit.reply, task.task)]
+            told += [repr(preview.reply), repr(task.video)]
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("/result.mp4?[...]" in line for line in lines) >= 4  # urllib3's lines are there
+    assert any("eyJ" in header for header in (r.headers["Authorization"] for r in service.requests))
+    for text in told + lines:
+        assert "eyJ" not in text
+        for secret in secrets:
+            assert secret not in text, text
+
+
+def test_secrets_in_other_spellings(service: Service, make: Callable[..., KlingClient]) -> None:
+    """A key in a reply that is not understood, or in an id, as JSON or a URL would have it."""
+    service.api_key = 'key/with"signs+'
+    spelt = ['key/with\\"signs+', 'key\\/with\\"signs+', "key%2Fwith%22signs%2B"]
+    for spelling in spelt:
+        service.faults["*"] += [
+            Fault(400, body=f"{{'key': '{spelling}'}}".encode()),
+            Fault(400, body=b'{"code": 1200, "request_id": "%b"}' % b'key/with\\"signs+'),
+            Fault(200, body=json.dumps({"code": 0, "data": [{spelling: 1}]}).encode()),
+        ]
+        for _ in range(3):
+            with make() as client, pytest.raises(kling.KlingError) as caught:
+                client.list_tasks()
+            assert "[secret]" in str(caught.value)
+            assert "signs" not in str(caught.value)
+
+
+def test_tokens_that_were_renewed_stay_secret(
+    service: Service, make: Callable[..., KlingClient]
+) -> None:
+    """Until they end, they are valid."""
+    with make(access_key="access", secret_key=service.secret_key) as client:
+        service.faults["*"] += [Fault(401, 1004)]
+        client.list_tasks()
+        first, second = (r.headers["Authorization"].split()[1] for r in service.requests)
+        assert first != second  # although they are of the same second
+        service.faults["*"] += [Fault(400, 1200, f"{first}, {second}")]
+        with pytest.raises(kling.InvalidRequestError, match=r"\[secret\], \[secret\]"):
+            client.list_tasks()
+
+
+def test_no_error_of_a_download_has_its_url_for_context(service: Service, tmp_path: Path) -> None:
+    """A query may sign; what cannot be reached is not shown with it either."""
+    limits = TimeLimits((0.5, 0.5), 0.0)
+    service.cdn_faults += [Fault(cut=True), Fault(cut=True)]
+    for base in ("http://127.0.0.1:9", service.cdn_url):
+        url = f"{base}/result.mp4?sign=hidden"
+        for get in (
+            lambda url=url: download.fetch(url, limits=limits),
+            lambda url=url: download.download(url, tmp_path / "a.mp4", limits=limits),
+        ):
+            with pytest.raises(kling.RequestConnectionError) as caught:
+                get()
+            assert caught.value.__context__ is caught.value.__cause__ is None
+            assert "hidden" not in str(caught.value)

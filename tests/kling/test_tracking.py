@@ -1,4 +1,4 @@
-"""The tracking file: shapes that are read, and what is none of them."""
+"""The tracking file: formats that are read, and what is none of them."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,98 @@ import pytest
 
 import klingmask as km
 from klingmask import kling
+from klingmask.kling import EditSession
 from klingmask.kling.objects import FrameSize
 from klingmask.kling.tracking import read_tracking
+from tests.kling.samples import png_base64
+from tests.kling.server import Service, mask_at
 
-SIZE = (4, 6)
-LEFT, RIGHT = km.Mask.from_bbox(SIZE, (0, 0, 2, 2)), km.Mask.from_bbox(SIZE, (3, 1, 2, 3))
+SHAPES: list[Callable[[Any], Any]] = [
+    lambda frames: frames,
+    lambda frames: "\n".join(json.dumps(frame) for frame in frames).encode(),
+    lambda frames: {"frames": frames},
+    lambda frames: {"code": 5, "result": {"masks": frames}},
+    lambda frames: {str(frame["frame_index"]): frame["rle_mask_list"] for frame in frames},
+    lambda frames: {str(frame["frame_index"]): frame for frame in frames},
+    lambda frames: {
+        str(frame["frame_index"]): {"0": frame["rle_mask_list"][0]["rle_mask"]} for frame in frames
+    },
+    lambda frames: {
+        str(frame["frame_index"]): [frame["rle_mask_list"][0]["rle_mask"]] for frame in frames
+    },
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tracking_in_every_expected_shape(
+    edit: EditSession, service: Service, shape: Callable[[Any], Any]
+) -> None:
+    edit.add_selection(0, [(0.5, 0.5)])
+    service.tracking_shape = shape
+    tracking = edit.preview().tracking()
+    one = mask_at([{"x": 0.5, "y": 0.5}])
+    assert sorted(tracking) == [0, 1, 2]
+    assert [list(tracking[i].values()) for i in range(3)] == [[one.shift(i, 0)] for i in range(3)]
+
+
+def test_tracking_is_read_as_selections_are() -> None:
+    """Parts, PNGs, a size the wrong way round, frames without masks."""
+    left, right = km.Mask.from_bbox((4, 6), (0, 0, 2, 2)), km.Mask.from_bbox((4, 6), (3, 1, 2, 2))
+    turned = {"size": [6, 4], "counts": right.counts}
+    png = {"size": [6, 4], "base64": png_base64(right)}
+    frames: list[Any] = [
+        {"frame_index": 0},
+        {"frame_index": 1, "rle_mask_list": None},
+        {"frame_index": 2, "rle_mask_list": []},
+        {
+            "frame_index": 3.0,
+            "rle_mask_list": [
+                {"object_id": 5, "rle_mask": left.to_rle()},
+                {"object_id": 5, "rle_mask": right.to_rle()},
+                {"rle_mask": left.to_rle()},
+            ],
+        },
+        {"frame_index": "4", "rle_mask_list": [{"object_id": 0, "png_mask": png}]},
+        {
+            "frame_index": 5,
+            "rle_mask_list": [{"object_id": 0, "rle_mask": turned, "png_mask": png}],
+        },
+        {"frame_index": 5, "rle_mask_list": [{"object_id": 1, "rle_mask": left.to_rle()}]},
+    ]
+    expected = {
+        0: {},
+        1: {},
+        2: {},
+        3: {5: left | right, 2: left},
+        4: {0: right},
+        5: {0: right, 1: left},
+    }
+    lines = "\r\n".join(json.dumps(frame) for frame in frames)
+    for text in (json.dumps(frames), lines, json.dumps({"n": 6, "data": {"frames": frames}})):
+        assert read_tracking(text.encode()) == expected
+        assert read_tracking(b"\xef\xbb\xbf" + text.encode()) == expected
+    by_frame = {"3": {"5": left.to_rle(), "dog": right.to_rle()}, "4": None}
+    assert read_tracking(json.dumps(by_frame).encode()) == {3: {5: left, "dog": right}, 4: {}}
+
+
+def test_tracking_whose_parts_do_not_fit() -> None:
+    listed = [
+        {"object_id": 1, "rle_mask": km.Mask.zeros(size).to_rle()} for size in ((2, 2), (3, 3))
+    ]
+    content = json.dumps([{"frame_index": 7, "rle_mask_list": listed}]).encode()
+    with pytest.raises(kling.BadReplyError, match="frame 7: the parts of object 1"):
+        read_tracking(content)
+
+
+# ---- the stream of SAM 2 ----
+
+
+FRAME = (4, 6)
+
+
+LEFT, RIGHT = km.Mask.from_bbox(FRAME, (0, 0, 2, 2)), km.Mask.from_bbox(FRAME, (3, 1, 2, 3))
+
+
 EXPECTED = {0: {0: LEFT, 7: RIGHT}, 1: {}, 5: {0: RIGHT}}
 
 
@@ -57,7 +144,7 @@ def test_the_stream_of_sam_2(stream: str) -> None:
     for mask in (
         km.Mask.to_rle,
         lambda mask: {**mask.to_rle(), "order": "F"},
-        lambda mask: {"size": list(SIZE), "counts": mask.runs.tolist()},
+        lambda mask: {"size": list(FRAME), "counts": mask.runs.tolist()},
     ):
         assert read_tracking(STREAMS[stream](streamed(mask))) == EXPECTED
 
@@ -75,7 +162,7 @@ def turned(mask: km.Mask) -> dict[str, Any]:
     return {"size": list(mask.size[::-1]), "counts": mask.counts}
 
 
-SEEN, TOLD = FrameSize(*SIZE, certain=True), FrameSize(*SIZE, certain=False)
+SEEN, TOLD = FrameSize(*FRAME, certain=True), FrameSize(*FRAME, certain=False)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -1,11 +1,60 @@
-"""URLs as they are shown, and in the errors that quote them."""
+"""URLs: which are refused, and how they are shown."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from klingmask import kling
-from klingmask.kling import KlingClient
+from klingmask.kling import KlingClient, download
 from klingmask.kling.urls import shown_url
 from tests.kling.server import Fault, Service
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.org\\@127.0.0.1/x",
+        "http://evil.org\\\\@localhost",
+        "http://127.0.0.1\\.evil.org",
+        "http://127.0.0.1 .evil.org",
+        "http://127.0.0.1\t.evil.org",
+        "http://localhost@evil.org",
+        "http://evil.org@localhost",
+        "https://user:hidden@example.org",
+        "https://example.org/?token=hidden",
+        "https://example.org/#hidden",
+        "https://example.org:port",
+        "https://a..b/x",
+        "https://.a/x",
+        f"https://{'a' * 64}.org/x",
+    ],
+)
+def test_urls_with_two_readings_or_secrets_are_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(kling.InvalidRequestError) as caught:
+        KlingClient("key", base_url=url)
+    assert "hidden" not in str(caught.value)
+    if "example.org/" not in url:  # a query is what results have
+        with pytest.raises(kling.BadReplyError) as refused:
+            download.download(url, tmp_path / "a.mp4")
+        assert "hidden" not in str(refused.value)
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    for url in (
+        "http://example.org",
+        "ftp://example.org",
+        "example.org",
+        "http://localhost.evil.org",
+    ):
+        with pytest.raises(kling.InvalidRequestError, match="https"):
+            KlingClient("key", base_url=url)
+
+
+@pytest.mark.parametrize("url", [5, b"https://a.org", Path("a.org")])
+def test_a_base_url_is_a_text(url: Any) -> None:
+    with pytest.raises(kling.InvalidRequestError, match="base URL must be a text, got"):
+        KlingClient("key", base_url=url)
 
 
 @pytest.mark.parametrize(

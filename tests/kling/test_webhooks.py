@@ -207,6 +207,12 @@ def test_callbacks_that_are_not_the_service(
     assert "dGVzd" not in str(caught.value)
 
 
+def test_advice_is_about_the_webhook_secret() -> None:
+    with pytest.raises(kling.AuthenticationError, match="webhook secret") as caught:
+        parse_callback({}, b"{}", "whsec_AAAA")
+    assert "KLING_API_KEY" not in str(caught.value)
+
+
 # ---- what it says ----
 
 

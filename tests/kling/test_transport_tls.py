@@ -9,9 +9,8 @@ import trustme
 
 from klingmask import kling
 from klingmask.kling import KlingClient
+from tests.kling.samples import REMOVAL
 from tests.kling.server import Fault, Service, running
-
-REMOVAL = "Delete the chick from <<<video_1>>>"
 
 
 @pytest.fixture(scope="module")
