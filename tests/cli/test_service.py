@@ -10,7 +10,8 @@ from klingmask import video
 from klingmask.datasets import read_masks
 from klingmask.kling import KlingClient
 from tests.cli.shell import SQUARE, Shell
-from tests.kling.server import Fault, Service, png
+from tests.kling.samples import png
+from tests.kling.server import Fault, Service
 
 
 def test_edit(shell: Shell, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

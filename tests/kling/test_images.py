@@ -1,13 +1,16 @@
 """Reference images: what a str is, and the limits."""
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from klingmask import kling
-from klingmask.kling import KlingClient
+from klingmask.kling import KlingClient, images
 from klingmask.kling.images import image_list
 from tests.kling.samples import jpeg, png
 from tests.kling.server import Service
@@ -61,6 +64,38 @@ def test_a_path_reaches_the_service(
     edit.add_selection(0, [(0.5, 0.5)])
     edit.submit("swap", prompt, images=["cut.png"])
     assert [body["image_list"] for body in service.bodies("")] == [SENT, SENT]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_sent_upright(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    shades = np.zeros((320, 480, 3), np.uint8)
+    shades[:160, :240] = 255  # the top left quarter
+    stream = io.BytesIO()
+    Image.fromarray(shades).save(stream, kind, exif=exif)
+    (sent,) = image_list([stream.getvalue()], "swap")
+    with (
+        Image.open(io.BytesIO(base64.b64decode(sent["image"]))) as image,
+        Image.open(stream) as given,
+    ):
+        assert image.format == kind
+        assert image.getexif().get(0x0112, 1) == 1
+        seen = np.asarray(ImageOps.exif_transpose(given)).astype(int)
+        assert np.abs(np.asarray(image) - seen).max() <= (40 if kind == "JPEG" else 0)
+    assert (base64.b64decode(sent["image"]) == stream.getvalue()) == (orientation == 1)
+
+
+def test_a_photo_that_is_too_large_once_it_is_turned(monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
+    Image.fromarray(noise).save(stream, "JPEG", quality=50, exif=exif)
+    monkeypatch.setattr(images, "MAX_BYTES", len(stream.getvalue()))
+    with pytest.raises(kling.InvalidRequestError, match="once it is turned"):
+        image_list([stream.getvalue()], "swap")
 
 
 def test_as_many_as_the_edit_takes() -> None:

@@ -54,7 +54,8 @@ def _image(source: ImageSource, name: str) -> str:
     """Return a URL as it is, and anything else as raw base64."""
     if isinstance(source, str) and re.match(r"(?i)https?://", source):
         return sendable(source, name)
-    return base64.b64encode(_checked(_content(source, name), name)).decode()
+    content = _upright(_checked(_content(source, name), name), name)
+    return base64.b64encode(content).decode()
 
 
 def _content(source: ImageSource, name: str) -> bytes:
@@ -111,3 +112,22 @@ def _checked(content: bytes, name: str) -> bytes:
             f"{name}: {width} x {height}; the sides' ratio must be between 1:2.5 and 2.5:1"
         )
     return content
+
+
+def _upright(content: bytes, name: str) -> bytes:
+    """Return the content of a picture's file, turned as its EXIF orientation says.
+
+    So the service cannot read it lying on its side, whether or not it looks at EXIF.
+    """
+    from klingmask.pictures import PictureError, upright_content
+
+    try:
+        turned = upright_content(content)
+    except PictureError as error:
+        raise InvalidRequestError(f"{name}: {error}") from None
+    if len(turned) > MAX_BYTES:
+        raise InvalidRequestError(
+            f"{name}: more than {MAX_BYTES} bytes (10 MB) once it is turned as its EXIF "
+            "orientation says; save it upright and smaller"
+        )
+    return turned
