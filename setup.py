@@ -35,7 +35,10 @@ setup(
                 for folder, ending in [(CORE, "h"), (CORE, "inc"), (CORE, "pxd"), (PARTS, "pxi")]
                 for part in folder.rglob(f"*.{ending}")
             ),
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            define_macros=[
+                (name, "NPY_2_0_API_VERSION")
+                for name in ("NPY_NO_DEPRECATED_API", "NPY_TARGET_VERSION")
+            ],
         )
     ],
 )

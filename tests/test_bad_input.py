@@ -1,6 +1,7 @@
 """What is not a mask: every defect is refused with its reason and its place."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import klingmask as km
+from klingmask import _rle
 from tests import reference
 from tests.strategies import Array, arrays
 
@@ -311,6 +313,52 @@ def test_messages_with_an_integer_of_thousands_of_digits(
     with pytest.raises(error) as caught:
         call()
     assert "digits" not in str(caught.value), "int's own refusal"
+
+
+@pytest.mark.parametrize(
+    "answer", [np.ones(5), np.ones(1), np.array(True), np.ones((9, 9), bool), np.ones((3, 4))]
+)
+def test_a_threshold_does_not_answer_by_itself(answer: Array) -> None:
+    class Answering(float):
+        __array_ufunc__ = None
+
+        def __lt__(self, other: object) -> Any:
+            return answer
+
+    scores = np.linspace(0, 1, 12).reshape(3, 4)
+    assert km.Mask.from_numpy(scores, Answering(0.5)).area == 6
+    for threshold, area in ((10**400, 0), (-(10**400), 12), (np.inf, 0), (np.nan, 0)):
+        assert km.Mask.from_numpy(scores, threshold).area == area
+
+
+def test_counts_that_are_reshaped_meanwhile() -> None:
+    counts = np.empty(1, object)
+
+    class Reshaping:
+        def __index__(self) -> int:
+            counts.shape = ()
+            return 12
+
+    counts[0] = Reshaping()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, of setting a shape
+        assert km.Mask.from_rle(rle(counts, (3, 4))) == BLANK
+
+
+def test_private_functions_check_what_they_would_crash_on() -> None:
+    private: Any = _rle
+    wide = km.Mask.from_bbox((300, 400), (0, 0, 400, 300))
+    layer = ((1, 2, 3, 4), 1, 1)
+    calls: list[Callable[[], object]] = [
+        lambda: private._blend(np.zeros((3, 4, 3), np.uint8), [(wide, *layer)]),
+        lambda: private._blend(np.zeros((3, 4, 3), np.uint8), [(None, *layer)]),
+        lambda: private._blend(np.zeros(3, np.uint8), []),
+        lambda: private._plurality(km.MaskArray.from_rles([wide]), np.array([5], np.uint32), 1),
+        lambda: private._plurality(km.MaskArray.from_rles([wide]), np.zeros(0, np.uint32), 1),
+    ]
+    for call in calls:
+        with pytest.raises(km.RLEError):
+            call()
 
 
 def test_messages_stay_short() -> None:

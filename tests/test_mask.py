@@ -141,7 +141,7 @@ def test_size_belongs_to_the_value() -> None:
         for other in ((3, 2), (2, 4), (3, 3)):
             with pytest.raises(
                 km.RLEError,
-                match=re.escape(f"one size: mask 0 has (2, 3), mask 1 has {other}"),
+                match=re.escape(f"one size, got (2, 3) and {other}"),
             ):
                 operation(km.Mask.zeros((2, 3)), km.Mask.zeros(other))
         with pytest.raises(TypeError, match="unsupported operand"):

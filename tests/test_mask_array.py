@@ -87,9 +87,32 @@ def test_indexing_is_that_of_numpy(drawn: list[Array], data: st.DataObject) -> N
         assert masks[i] == masks[np.int64(i)] == listed[i]
 
 
+def test_an_index_that_is_no_int() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((1, 1)), km.Mask.zeros((2, 2))])
+
+    class Second:
+        def __index__(self) -> int:
+            return 1
+
+    indices: list[Any] = [np.array(1), np.int8(1), (1,), Second()]
+    for index in indices:
+        assert masks[index] == masks[1]
+
+
+def test_an_error_names_the_mask_of_the_whole_array() -> None:
+    masks = km.MaskArray.from_rles([km.Mask.zeros((2, 3))] * 40 + [km.Mask.zeros((3, 3))] * 8)
+    for threads in (1, 2):
+        with pytest.raises(km.RLEError, match="mask 40 has") as caught:
+            masks.iou(masks[:3], threads=threads)
+        assert caught.value.index == 40
+        with pytest.raises(km.RLEError, match=r"one size, got \(2, 3\) and \(3, 3\)") as caught:
+            masks[:40].iou(masks[40:], threads=threads)
+        assert caught.value.index is None
+
+
 def test_wrong_indices() -> None:
     masks = km.MaskArray.from_rles([km.Mask.zeros((1, 1))] * 3)
-    for index in (3, -4, [3], [True], np.array([[0]]), "0", 0.0, None, (0, 0), True):
+    for index in (3, -4, [3], [True], np.array([[0]]), "0", 0.0, None, (0, 0), True, (5,)):
         with pytest.raises(IndexError):
             masks[index]  # type: ignore[index]
 

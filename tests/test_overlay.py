@@ -127,6 +127,10 @@ def _lay_very_many() -> None:
     for overlap in ("over", "majority"):
         km.overlay(wide, [corners] * 20000, (0, 0, 7), 1, 1, overlap=overlap, out=wide)
     assert wide.sum() == 14
+    tall = np.zeros((1 << 20, 1, 3), np.uint8)
+    dots = [km.Mask.from_bbox((1 << 20, 1), (0, 7919 * k % (1 << 20), 1, 1)) for k in range(20000)]
+    km.overlay(tall, dots, (0, 0, 7), 1, out=tall)
+    assert tall.sum() == 7 * 20000
 
 
 def test_time_is_linear_in_the_masks() -> None:

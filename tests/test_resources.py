@@ -227,6 +227,41 @@ def test_kept_pixels_take_the_pages_of_the_boxes_alone(
     assert faults < pages // 3
 
 
+@pytest.mark.parametrize("size", [(100, 100), (1000, 1000)])  # numpy's memory, and our blocks
+def test_decoded_arrays_are_plain_arrays(size: tuple[int, int]) -> None:
+    mask = km.Mask.from_bbox(size, (5, 5, 10, 10))
+    for array in (mask.to_numpy(), mask.to_numpy(order="F")):
+        assert array.flags.owndata
+        assert array.base is None
+        array.flags.writeable = False
+        array.flags.writeable = True
+        array[:] = 3
+        array.resize((2000, 3), refcheck=False)
+        assert array.sum() == 3 * min(6000, size[0] * size[1])
+
+
+def _resident_after_much() -> int:
+    """How many bytes stay in memory after 100 arrays of 4 MB were kept and dropped."""
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    mask = ~km.Mask.zeros((2000, 2000))
+    mask.to_numpy()
+    before = resident()
+    kept = [mask.to_numpy() for _ in range(100)]
+    assert resident() - before > 300 << 20
+    del kept
+    return resident() - before
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads the resident size as Linux has it")
+def test_freed_blocks_are_kept_up_to_a_limit() -> None:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(_resident_after_much).result() < 40 << 20
+
+
 @given(st.lists(st.tuples(st.integers(1, 400), st.integers(1, 900), arrays()), max_size=12))
 def test_memory_that_is_used_again_is_cleared(
     drawn: list[tuple[int, int, Array]],
@@ -370,6 +405,7 @@ def test_heavy_calls_let_other_threads_run() -> None:
     picture = np.zeros((*mask.size, 3), np.uint8)
     many = km.Mask.from_bbox((3, 2_000_000), (0, 1, 2_000_000, 1))  # runs
     others = km.Mask.from_bbox((3, 2_000_000), (0, 2, 2_000_000, 1))
+    masks = km.MaskArray.from_rles([many, others])
     calls: list[Callable[[], object]] = [
         lambda: mask.to_numpy(out=rows),
         lambda: mask.to_numpy(out=columns),
@@ -377,6 +413,10 @@ def test_heavy_calls_let_other_threads_run() -> None:
         lambda: km.Mask.from_numpy(columns),
         lambda: many | others,
         lambda: many.iou(others),
+        lambda: km.MaskArray.concatenate([many, others]),
+        lambda: masks.area,
+        lambda: masks.flip(0),
+        lambda: masks | many,
         lambda: many.shift(0, 1),
         lambda: many.flip(0),
         lambda: many.resize(6, 1_000_000),

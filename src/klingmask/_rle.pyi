@@ -23,7 +23,7 @@ simd_level: str
 def _select_simd(level: str | None) -> str: ...
 
 class RLEError(ValueError):
-    """A mask that cannot be read, or masks that do not go together.
+    """A mask that cannot be read, or masks of different sizes in one call.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class RLEError(ValueError):
     ) -> None: ...
 
 def get_max_pixels() -> int | None:
-    """Return the most pixels that one mask may have to be decoded, or None for no limit.
+    """Return the pixel limit: the largest image, in pixels, that is decoded; None for no limit.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def get_max_pixels() -> int | None:
     """
 
 def set_max_pixels(limit: int | None) -> None:
-    """Set the most pixels that one mask may have to be decoded.
+    """Set the pixel limit: the largest image, in pixels, that is decoded.
 
     A few bytes of counts can claim an image of gigabytes. Functions that allocate pixels (decode,
     to_numpy, to_png, render_layer) refuse a mask of more than `limit` pixels. Functions that work
@@ -287,14 +287,14 @@ class Mask:
         Parameters
         ----------
         order : {"C", "F"}
-            Memory order of the new array: rows or columns together.
+            Memory order of the new array. "C": rows are contiguous; "F": columns are.
         dtype : dtype
             Of the new array: bool, an integer or a float type.
         value : int
             The value of foreground, which has to fit the dtype; background is 0.
         out : ndarray, shape (h, w), optional
             Decode into this uint8 or bool array, whatever its order and strides. `order` and
-            `dtype` are not looked at then.
+            `dtype` are ignored then.
 
         Returns
         -------
@@ -370,8 +370,8 @@ class Mask:
     def copy(self) -> Mask:
         """Return the same mask with runs of its own.
 
-        A mask that was taken from a MaskArray keeps the runs of all its masks in memory; its copy
-        does not. ``copy.copy`` and ``copy.deepcopy`` do the same.
+        A mask that was taken from a MaskArray keeps the runs of the whole array in memory; its copy
+        keeps only its own. ``copy.copy`` and ``copy.deepcopy`` do the same.
 
         Returns
         -------
@@ -417,10 +417,11 @@ class Mask:
         height, width : int
             Or one pair (height, width).
         align : {"center", "corner"}
-            "center": pixel (x, y) of the result shows the pixel in which its centre lies,
-            ``floor((x + 0.5) * w / width)``, as Pillow's NEAREST, torch's "nearest-exact" and
-            OpenCV's INTER_NEAREST_EXACT do. "corner": the one in which its top left corner lies,
-            ``floor(x * w / width)``, as torch's "nearest" and OpenCV's INTER_NEAREST do.
+            "center": each pixel takes the value at its centre, column
+            ``floor((x + 0.5) * w / width)`` of the mask and the row likewise, as Pillow's NEAREST,
+            torch's "nearest-exact" and OpenCV's INTER_NEAREST_EXACT do. "corner": the value at its
+            top left corner, column ``floor(x * w / width)``, as torch's "nearest" and OpenCV's
+            INTER_NEAREST do.
 
         Returns
         -------
@@ -546,18 +547,18 @@ class Mask:
     def __and__(self, other: MaskArray, /) -> MaskArray: ...
     @overload
     def __sub__(self, other: Mask, /) -> Mask:
-        """Return the pixels of a that are not in b: ``a - b``."""
+        """Return the pixels of this mask that are not in the other: ``a - b``."""
     @overload
     def __sub__(self, other: MaskArray, /) -> MaskArray: ...
     @overload
     def __xor__(self, other: Mask, /) -> Mask:
-        """Return the pixels in exactly one of both: ``a ^ b``."""
+        """Return the pixels that are in exactly one of the two: ``a ^ b``."""
     @overload
     def __xor__(self, other: MaskArray, /) -> MaskArray: ...
     def __invert__(self) -> Mask:
         """Return the complement, foreground for background: ``~a``."""
     def __contains__(self, point: Iterable[SupportsIndex], /) -> bool:
-        """Return whether the pixel (x, y) is foreground; outside the image nothing is."""
+        """Return whether the pixel (x, y) is foreground; False outside the image."""
     def __bool__(self) -> bool: ...
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
@@ -569,10 +570,10 @@ class MaskArray:
     """Many masks in one block of memory: a sequence with columns.
 
     A MaskArray is made by `from_rles`, `from_numpy` or `concatenate`. An integer index gives a
-    `Mask`, a slice a MaskArray: both share the runs, so one mask that is kept keeps those of all,
-    and `copy` gives it runs of its own. An array of indices or bools gives a MaskArray with runs of
-    its own. Sizes may differ, but not where masks meet in one image. ``| & - ^`` go pairwise, or
-    with one `Mask`; ``~`` goes over all.
+    `Mask` and a slice a MaskArray that share the array's memory: keeping one mask keeps the runs of
+    all, and `copy` gives it runs of its own. An array of indices or bools gives a MaskArray with
+    runs of its own. Sizes may differ, except in operations that combine masks. ``| & - ^`` go
+    pairwise, or with one `Mask`; ``~`` goes over all.
 
     Examples
     --------
@@ -627,7 +628,7 @@ class MaskArray:
         threshold : float, optional
             As for `Mask.from_numpy`.
         threads : int
-            How many threads share the images. Starting them pays for large batches.
+            How many threads share the images; worth it for large batches only.
 
         Returns
         -------
@@ -691,7 +692,7 @@ class MaskArray:
         other : MaskArray or list of rles
             m masks of the same size.
         threads : int
-            How many threads share the n masks. Starting them pays for large batches.
+            How many threads share the n masks; worth it for large batches only.
 
         Returns
         -------
@@ -763,7 +764,7 @@ class MaskArray:
         out : ndarray, shape (n, h, w), optional
             As for `Mask.to_numpy`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -868,7 +869,7 @@ class MaskArray:
         height, width, align
             As for `Mask.resize`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -896,7 +897,7 @@ class MaskArray:
         bbox : (int, int, int, int)
             As for `Mask.crop`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -928,7 +929,7 @@ class MaskArray:
         top, bottom, left, right : int
             Pixels to add.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -953,7 +954,7 @@ class MaskArray:
         dx, dy : int
             As for `Mask.shift`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -977,7 +978,7 @@ class MaskArray:
         axis : {0, 1}
             0 turns each mask upside down, 1 swaps left and right.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -1001,7 +1002,7 @@ class MaskArray:
     def __sub__(self, other: Mask | MaskArray, /) -> MaskArray:
         """Return the pixels not in the other, pairwise or with one Mask: ``masks - other``."""
     def __xor__(self, other: Mask | MaskArray, /) -> MaskArray:
-        """Return the pixels in one of both, pairwise or with one Mask: ``masks ^ other``."""
+        """Return the pixels in exactly one, pairwise or with one Mask: ``masks ^ other``."""
     def __invert__(self) -> MaskArray:
         """Return the complement of each mask: ``~masks``."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -1030,7 +1031,7 @@ def decode(
         As for `Mask.to_numpy`. For a list, `order` is that of each mask and `out` has the shape
         (n, h, w). If one of the rles cannot be read, some of the others may be in `out`.
     threads : int
-        How many threads share the masks of a list. Starting them pays for large batches.
+        How many threads share the masks of a list; worth it for large batches only.
     strict : bool
         As for `Mask.from_rle`.
 
@@ -1111,7 +1112,7 @@ def encode(
     threshold : float, optional
         Foreground is where ``array > threshold``: for scores.
     threads : int
-        How many threads share the images of a stack. Starting them pays for large batches.
+        How many threads share the images of a stack; worth it for large batches only.
 
     Returns
     -------
@@ -1247,7 +1248,7 @@ def iou(rles_a: RLELike, rles_b: RLELike, *, threads: int = 1) -> float:
     rles_a, rles_b : rle or list of rles
         n and m masks of one size.
     threads : int
-        How many threads share the n masks. Starting them pays for large batches.
+        How many threads share the n masks; worth it for large batches only.
 
     Returns
     -------

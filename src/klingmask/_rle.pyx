@@ -17,21 +17,23 @@ import numpy as np
 cimport cython
 cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, UINT32_MAX, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
 
 from klingmask.core.klingmask cimport *
 
 cnp.import_array()
 
-include "_cy/errors.pxi"      # RLEError, and what messages say
-include "_cy/calling.pxi"     # the SIMD level, the GIL, Ctrl-C, threads
+include "_cy/errors.pxi"      # RLEError, and the texts of its messages
+include "_cy/calling.pxi"     # SIMD level, GIL, interruption, threads
 include "_cy/memory.pxi"      # blocks for runs and pixels, the pixel limit
-include "_cy/reading.pxi"     # rles to what the core reads
+include "_cy/reading.pxi"     # numbers, sizes and rles to the core's structs
 include "_cy/pixels.pxi"      # arrays from masks, masks from arrays
 include "_cy/mask.pxi"        # Mask
 include "_cy/mask_array.pxi"  # MaskArray
 include "_cy/functions.pxi"   # decode, encode, area, ... without objects
-include "_cy/drawing.pxi"     # what klingmask.overlay is made of
+include "_cy/drawing.pxi"     # functions that klingmask.overlay calls

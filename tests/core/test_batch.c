@@ -17,9 +17,16 @@ static void check_columns(const km_mask *masks, size_t n)
     km_mask *picked = room(n, sizeof *picked), *copies = room(n, sizeof *copies);
     size_t total = 0, most = 0;
     km_sizes(masks, n, sizes);
-    km_areas(masks, n, areas);
-    km_boxes(masks, n, boxes);
-    km_centroids(masks, n, centroids);
+    CHECK(km_areas(masks, n, areas, NULL) && km_boxes(masks, n, boxes, NULL) &&
+          km_centroids(masks, n, centroids, NULL));
+    unsigned asked = 0;
+    km_watch watch = {stop_at_once, &asked, 0};
+    CHECK(n == 0 || !km_areas(masks, n, areas, &watch));
+    watch.left = 0;
+    CHECK(n == 0 || !km_boxes(masks, n, boxes, &watch));
+    watch.left = 0;
+    CHECK(n == 0 || !km_centroids(masks, n, centroids, &watch));
+    CHECK(asked == (n == 0 ? 0 : 3));
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
         int64_t row[4] = {box.x, box.y, box.width, box.height};

@@ -1,4 +1,4 @@
-# How the core is called: with which kernels, with or without the GIL, until when, in which threads.
+# How the core is called: SIMD level, GIL, interruption, threads.
 
 cdef extern from "Python.h":
     void *PyEval_SaveThread()
@@ -12,7 +12,8 @@ def _select_simd(level):
     name = None if level is None else level.encode()
     if not km_simd_select(NULL if name is None else <const char *>name):
         raise ImportError(
-            f"KLINGMASK_SIMD={level!r} is none of scalar, avx2, avx512, or not on this machine"
+            "KLINGMASK_SIMD must be scalar, avx2 or avx512, and this machine must have it; "
+            f"got {level!r}"
         )
     return km_simd.name.decode()
 
@@ -23,18 +24,17 @@ simd_level = _select_simd(os.environ.get("KLINGMASK_SIMD") or None)
 # ---- the GIL ----
 
 cdef enum:
-    # Bytes of text, runs, or pixels. To release the GIL and take it again costs as much as to work
-    # on so many of them; what is smaller is done with the GIL held.
+    # Releasing and retaking the GIL takes as long as working on this many bytes of text, runs or
+    # pixels. Calls with less work keep it.
     GIL_RELEASE_FROM = 4096
 
 
 cdef inline void *_release_gil(uint64_t work) noexcept:
     """Let other threads run Python code during a call of the core, if it is long enough.
 
-    Between this and `_take_gil` there are only calls of the core, with pointers and numbers that
-    were computed before.
+    Between this and `_take_gil`, only call the core. Compute all arguments before.
     """
-    return PyEval_SaveThread() if work > GIL_RELEASE_FROM else NULL
+    return PyEval_SaveThread() if work >= GIL_RELEASE_FROM else NULL
 
 
 cdef inline void _take_gil(void *released) noexcept:
@@ -47,26 +47,34 @@ cdef inline void _take_gil(void *released) noexcept:
 @cython.final
 @cython.freelist(8)
 cdef class _Interrupt:
-    """Whether the calls that share it are to stop: set when one of several threads fails."""
+    """Tells all calls that share it to stop; set when one of several threads fails."""
 
     cdef bint stopped
 
 
-cdef bint _should_stop(void *interrupt) noexcept with gil:
+cdef c_bool _should_stop(void *interrupt) noexcept with gil:
     """What the core asks in long calls: whether Ctrl-C was pressed, or another thread failed."""
     return (<_Interrupt>interrupt).stopped or PyErr_CheckSignals() != 0
 
 
 cdef km_watch _watch(_Interrupt interrupt):
-    """What the core takes, for one call in one thread; `interrupt` has to outlive it."""
-    return km_watch(_should_stop, <void *>interrupt, 0)
+    """Make a watch for one call in one thread. The interrupt must live until the call returns."""
+    return km_watch(_should_stop, <void *>interrupt, KM_WATCH_WORK)
 
 
 cdef int _raise_stopped() except -1:
-    """Raise what the signal's handler raised; in a thread that was told to stop, a plain error."""
+    """Raise the exception of the signal's handler.
+
+    A worker thread that was told to stop has none; it raises KeyboardInterrupt, which nobody sees.
+    """
     if PyErr_Occurred() is NULL:
         raise KeyboardInterrupt
     return -1
+
+
+cdef int _check_signals() except -1:
+    """Raise what a signal's handler raises, in a loop over objects."""
+    return PyErr_CheckSignals()
 
 
 # ---- threads ----
@@ -79,13 +87,19 @@ cdef object _check_threads(object threads):
     return threads
 
 
-cdef list _in_threads(object work, size_t n, object threads):
-    """What `work(interrupt, part)` gives for each of the slices of range(n), one a thread."""
-    from concurrent.futures import ThreadPoolExecutor  # importing it takes a millisecond
+cdef list _in_threads(object work, size_t n, object threads, size_t least=1):
+    """Split range(n) into slices and run `work(interrupt, slice)` for each in a thread.
 
-    shares = max(1, min(threads, n))
+    Returns the results in order. A thread gets at least `least` of the n; if one thread is enough,
+    it is the caller's own.
+    """
+    shares = max(1, min(_check_threads(threads), n // least))
     ends = [n * share // shares for share in range(shares + 1)]
     cdef _Interrupt interrupt = _Interrupt()
+    if shares == 1:
+        return [work(interrupt, slice(0, n))]
+    from concurrent.futures import ThreadPoolExecutor  # importing it takes a millisecond
+
     with ThreadPoolExecutor(shares) as pool:
         try:
             return list(pool.map(partial(work, interrupt), map(slice, ends[:-1], ends[1:])))

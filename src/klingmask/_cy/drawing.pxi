@@ -1,4 +1,4 @@
-# What klingmask.overlay is made of.
+# Functions that klingmask.overlay calls.
 
 def _render(Mask mask not None, color):
     """The mask as RGBA pixels (h, w, 4): the color (4 numbers), all 0 elsewhere."""
@@ -15,11 +15,14 @@ def _render(Mask mask not None, color):
 
 
 def _blend(cnp.ndarray pixels not None, list layers not None):
-    """Lays (mask, (red, green, blue, alpha), opacity, outline) over the pixels.
+    """Blend layers (mask, (red, green, blue, alpha), opacity, outline) into the pixels, in place.
 
-    They are (h, w, 3 or 4) uint8, each pixel's bytes and each row's pixels
-    together; the masks are of that size, the numbers checked.
+    The pixels are (h, w, 3 or 4) uint8 with contiguous rows. The caller has checked the sizes of
+    the masks and all numbers.
     """
+    layers = list(layers)  # of our own: converting a color may run the caller's code
+    if cnp.PyArray_NDIM(pixels) != 3 or pixels.dtype != np.uint8:
+        raise RLEError("the pixels must be uint8 of shape (h, w, 3) or (h, w, 4)")
     cdef size_t n = len(layers), i = 0, words
     cdef unsigned channels = cnp.PyArray_DIM(pixels, 2)
     cdef _Interrupt interrupt = _Interrupt()
@@ -34,6 +37,8 @@ def _blend(cnp.ndarray pixels not None, list layers not None):
     cdef Mask mask
     try:
         for mask, color, opacity, outline in layers:
+            if mask is None or mask.size != (<object>pixels).shape[:2]:
+                raise RLEError(f"layer {i} is not of the size of the pixels", index=i)
             items[i].mask = &mask.c
             items[i].color = color
             items[i].opacity = opacity
@@ -54,10 +59,13 @@ def _blend(cnp.ndarray pixels not None, list layers not None):
 def _plurality(MaskArray masks not None, cnp.ndarray groups not None, uint32_t n_groups):
     """The pixels where each group has more masks than any other, as a MaskArray.
 
-    `groups` has the group of each mask, uint32, one after the other in memory; of groups with as
-    many masks, the one with the largest number wins.
+    `groups[i]` is the group of mask i (contiguous uint32). In a tie the larger number wins.
     """
     _require_one_size(masks.items(), masks.n)
+    if masks.n == 0:
+        return _new_mask_array(0)
+    if groups.dtype != np.uint32 or (<object>groups).shape != (masks.n,) or groups.max() >= n_groups:
+        raise RLEError(f"each of {masks.n} masks needs a group below {n_groups}, as uint32")
     cdef const uint32_t *group = <const uint32_t *>cnp.PyArray_DATA(groups)
     cdef MaskArray winners = _new_mask_array(n_groups)
     cdef size_t capacity = km_plurality_capacity(masks.items(), masks.n, n_groups)

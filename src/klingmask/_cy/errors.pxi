@@ -1,8 +1,12 @@
-# RLEError, and what error messages say.
+# RLEError, and the texts of its messages.
+#
+# The byte or run in a message is found by the core (`fail` in core/counts.c). Two kinds of defects
+# do not reach the core, and reading.pxi says where they are: a character outside ASCII, and a run
+# length that does not fit 32 bits.
 
 
 class RLEError(ValueError):
-    """A mask that cannot be read, or masks that do not go together.
+    """A mask that cannot be read, or masks of different sizes in one call.
 
     Attributes
     ----------
@@ -41,7 +45,7 @@ def _shown(value):
         return f"{'-' if value < 0 else ''}2**{abs(value).bit_length() - 1} or more"
     try:
         text = repr(value)
-    except Exception:  # such an integer inside of a list, or a repr of the caller's own
+    except Exception:  # such an integer is inside of a list, or the caller's __repr__ raised
         return f"a {type(value).__name__}"
     return text if len(text) <= 200 else f"{text[:197]}..."
 
@@ -54,7 +58,7 @@ cdef object _too_large(object h, object w):
 
 
 cdef object _defect(const km_failure *failure, const km_rle *source):
-    """The RLEError for what the core found in a source."""
+    """Make the RLEError for a failure that the core reported."""
     pixels = f"{source.height} x {source.width} = {<uint64_t>source.height * source.width}"
     if failure.fault == KM_BAD_CHARACTER:
         reason = f"the character {chr(failure.value)!r} is outside 48..111 ('0'..'o')"
@@ -76,7 +80,7 @@ cdef object _defect(const km_failure *failure, const km_rle *source):
 
 
 cdef object _in_list(size_t i, error):
-    """The same error, said of an rle of a list."""
+    """The same error, with the index of the rle in a list added."""
     if isinstance(error, RLEError):
         return RLEError(f"rles[{i}]: {error}", position=error.position, index=i)
     return TypeError(f"rles[{i}]: {error}")
@@ -94,6 +98,16 @@ cdef int _require_one_size(const km_mask *masks, size_t n) except -1:
     cdef size_t i = km_count_same_size(masks, n)
     if i < n:
         raise _size_differs(masks, masks[i].height, masks[i].width, i)
+    return 0
+
+
+cdef int _require_same_size(const km_mask *pair) except -1:
+    """Refuse two masks of different sizes that are not of one list."""
+    if km_count_same_size(pair, 2) < 2:
+        raise RLEError(
+            f"the masks must have one size, got ({pair[0].height}, {pair[0].width}) and "
+            f"({pair[1].height}, {pair[1].width})"
+        )
     return 0
 
 

@@ -11,7 +11,7 @@ def decode(rle, *, order="C", dtype="uint8", value=1, out=None, threads=1, stric
         As for `Mask.to_numpy`. For a list, `order` is that of each mask and `out` has the shape
         (n, h, w). If one of the rles cannot be read, some of the others may be in `out`.
     threads : int
-        How many threads share the masks of a list. Starting them pays for large batches.
+        How many threads share the masks of a list; worth it for large batches only.
     strict : bool
         As for `Mask.from_rle`.
 
@@ -51,7 +51,7 @@ def encode(array, threshold=None, *, threads=1):
     threshold : float, optional
         Foreground is where ``array > threshold``: for scores.
     threads : int
-        How many threads share the images of a stack. Starting them pays for large batches.
+        How many threads share the images of a stack; worth it for large batches only.
 
     Returns
     -------
@@ -73,6 +73,11 @@ def encode(array, threshold=None, *, threads=1):
     cdef _Memory memory
     if cnp.PyArray_NDIM(pixels) == 3:
         return MaskArray.from_numpy(pixels, threshold, threads=threads).to_rles()
+    if cnp.PyArray_NDIM(pixels) != 2:
+        raise RLEError(
+            "the array must have the shape (height, width) or (n, height, width), got "
+            f"{(<object>pixels).shape}"
+        )
     _check_threads(threads)
     memory = _encode(_foreground(pixels, 2, threshold), &mask, _Interrupt())
     return _to_rle(&mask)
@@ -200,7 +205,7 @@ def iou(rles_a, rles_b, *, threads=1):
     rles_a, rles_b : rle or list of rles
         n and m masks of one size.
     threads : int
-        How many threads share the n masks. Starting them pays for large batches.
+        How many threads share the n masks; worth it for large batches only.
 
     Returns
     -------

@@ -19,7 +19,7 @@ cdef Mask _own(_Memory memory, size_t n_runs, uint32_t height, uint32_t width):
     return _new_mask(&c, memory)
 
 
-# ---- what works on one mask ----
+# ---- functions of one mask ----
 
 cdef object _area(const km_mask *mask):
     cdef void *released = _release_gil(mask.n_runs)
@@ -58,7 +58,7 @@ cdef dict _to_rle(const km_mask *mask):
 
 cdef Mask _combine(km_operation operation, Mask a, Mask b):
     cdef km_mask[2] masks = [a.c, b.c]
-    _require_one_size(masks, 2)
+    _require_same_size(masks)
     cdef _Memory memory = _new_memory(a.c.n_runs + b.c.n_runs, sizeof(uint32_t))
     cdef uint32_t *runs = memory.runs()
     cdef void *released = _release_gil(a.c.n_runs + b.c.n_runs)
@@ -84,8 +84,8 @@ cdef _Memory _transform(const km_transform *transform, tuple added, const km_mas
                         km_mask *results, _Interrupt interrupt):
     """Fill `results`; the runs live in the memory that is returned.
 
-    `added` is how much higher and wider the results are, in exact integers, for the message if one
-    is too large.
+    `added` is the growth in height and width as Python integers: an error message needs exact
+    numbers.
     """
     cdef _Memory memory = _Memory.__new__(_Memory)
     cdef _Memory scratch_memory = _new_memory(km_most_runs(masks, n), sizeof(uint32_t))
@@ -95,9 +95,11 @@ cdef _Memory _transform(const km_transform *transform, tuple added, const km_mas
     cdef km_position position = km_position(0, 0, 0)
     cdef km_progress progress = KM_NEEDS_ROOM
     cdef km_watch watch = _watch(interrupt)
+    # Counting the runs that are needed takes a step for each run, or for each column.
+    cdef uint64_t work = km_total_runs(masks, n) + (n * <uint64_t>masks.width if n else 0)
     cdef void *released
     while progress == KM_NEEDS_ROOM:
-        released = _release_gil(UINT32_MAX)  # a mask of few runs may become one of many
+        released = _release_gil(work)
         progress = km_transform_all(
             transform, masks, n, scratch, &position, runs, capacity, results, &watch
         )
@@ -108,6 +110,7 @@ cdef _Memory _transform(const km_transform *transform, tuple added, const km_mas
             if not memory.try_resize(capacity, sizeof(uint32_t)):
                 raise MemoryError(f"no memory for {capacity} runs")
             runs = memory.runs()
+            work = max(work, position.room)
     if progress == KM_WAS_STOPPED:
         _raise_stopped()
     if progress == KM_TOO_LARGE:
@@ -123,7 +126,7 @@ cdef _Memory _transform(const km_transform *transform, tuple added, const km_mas
 
 @cython.final
 cdef class _Transform:
-    """What becomes of a mask."""
+    """The parameters of a transform."""
 
     cdef km_transform c
     cdef tuple added
@@ -201,7 +204,7 @@ cdef object _write_png = None
 
 
 def _use_png(read, write):
-    """Set what `from_png` and `to_png` call: the package knows how to read and write PNG files."""
+    """Register the functions that read and write PNG files for `from_png` and `to_png`."""
     global _read_png, _write_png
     _read_png, _write_png = read, write
 
@@ -437,7 +440,7 @@ cdef class Mask:
         """
         cdef double[2] center
         cdef void *released = _release_gil(self.c.n_runs)
-        km_centroids(&self.c, 1, center)
+        km_centroids(&self.c, 1, center, NULL)
         _take_gil(released)
         return center[0], center[1]
 
@@ -477,14 +480,14 @@ cdef class Mask:
         Parameters
         ----------
         order : {"C", "F"}
-            Memory order of the new array: rows or columns together.
+            Memory order of the new array. "C": rows are contiguous; "F": columns are.
         dtype : dtype
             Of the new array: bool, an integer or a float type.
         value : int
             The value of foreground, which has to fit the dtype; background is 0.
         out : ndarray, shape (h, w), optional
             Decode into this uint8 or bool array, whatever its order and strides. `order` and
-            `dtype` are not looked at then.
+            `dtype` are ignored then.
 
         Returns
         -------
@@ -513,8 +516,7 @@ cdef class Mask:
             return held
         if copy is False:
             raise ValueError("a Mask holds runs; its pixels are always a new array")
-        pixels = self.to_numpy(dtype="bool")  # so that frame[mask] picks the foreground
-        return pixels.astype(kind, copy=False)
+        return self.to_numpy(dtype=kind)  # bool unless asked: frame[mask] picks the foreground
 
     def to_png(self):
         """Return the mask as a greyscale PNG, foreground 255.
@@ -542,8 +544,8 @@ cdef class Mask:
     def copy(self):
         """Return the same mask with runs of its own.
 
-        A mask that was taken from a MaskArray keeps the runs of all its masks in memory; its copy
-        does not. ``copy.copy`` and ``copy.deepcopy`` do the same.
+        A mask that was taken from a MaskArray keeps the runs of the whole array in memory; its copy
+        keeps only its own. ``copy.copy`` and ``copy.deepcopy`` do the same.
 
         Returns
         -------
@@ -588,7 +590,7 @@ cdef class Mask:
         cdef km_mask[2] masks = [self.c, other.c]
         cdef km_iou_mask[2] shapes
         cdef double iou
-        _require_one_size(masks, 2)
+        _require_same_size(masks)
         cdef void *released = _release_gil(self.c.n_runs + other.c.n_runs)
         km_iou_prepare(&masks[0], 1, &masks[1], 1, shapes)
         km_iou(shapes, 1, 1, NULL, &iou, NULL)
@@ -603,10 +605,11 @@ cdef class Mask:
         height, width : int
             Or one pair (height, width).
         align : {"center", "corner"}
-            "center": pixel (x, y) of the result shows the pixel in which its centre lies,
-            ``floor((x + 0.5) * w / width)``, as Pillow's NEAREST, torch's "nearest-exact" and
-            OpenCV's INTER_NEAREST_EXACT do. "corner": the one in which its top left corner lies,
-            ``floor(x * w / width)``, as torch's "nearest" and OpenCV's INTER_NEAREST do.
+            "center": each pixel takes the value at its centre, column
+            ``floor((x + 0.5) * w / width)`` of the mask and the row likewise, as Pillow's NEAREST,
+            torch's "nearest-exact" and OpenCV's INTER_NEAREST_EXACT do. "corner": the value at its
+            top left corner, column ``floor(x * w / width)``, as torch's "nearest" and OpenCV's
+            INTER_NEAREST do.
 
         Returns
         -------
@@ -735,11 +738,11 @@ cdef class Mask:
         return _operate(KM_INTERSECTION, self, other)
 
     def __sub__(self, other):
-        """Return the pixels of a that are not in b: ``a - b``."""
+        """Return the pixels of this mask that are not in the other: ``a - b``."""
         return _operate(KM_DIFFERENCE, self, other)
 
     def __xor__(self, other):
-        """Return the pixels in exactly one of both: ``a ^ b``."""
+        """Return the pixels that are in exactly one of the two: ``a ^ b``."""
         return _operate(KM_SYMMETRIC_DIFFERENCE, self, other)
 
     def __invert__(self):
@@ -747,7 +750,7 @@ cdef class Mask:
         return _new_transform(KM_COMPLEMENT).of_mask(&self.c)
 
     def __contains__(self, point):
-        """Return whether the pixel (x, y) is foreground; outside the image nothing is."""
+        """Return whether the pixel (x, y) is foreground; False outside the image."""
         x, y = (_integer(value, "each of a point (x, y)") for value in point)
         if not (0 <= x < self.c.width and 0 <= y < self.c.height):
             return False

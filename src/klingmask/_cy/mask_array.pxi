@@ -1,7 +1,7 @@
 # MaskArray: many masks in one block.
 
 cdef MaskArray _new_mask_array(size_t n):
-    """A MaskArray whose masks are still to be filled in."""
+    """A MaskArray of uninitialised masks; the caller fills them."""
     cdef MaskArray masks = MaskArray.__new__(MaskArray)
     masks.block = _new_memory(n, sizeof(km_mask))
     masks.n = n
@@ -22,7 +22,7 @@ cdef bint _is_single(object rles):
 
 
 cdef MaskArray _as_array(object rles, bint strict=True):
-    """The masks of what the functions take: one rle, a list of them, or a MaskArray."""
+    """Convert one rle, a list of rles or a MaskArray to a MaskArray."""
     if isinstance(rles, MaskArray):
         return rles
     cdef MaskArray masks
@@ -46,23 +46,18 @@ cdef MaskArray _copied(const km_mask *items, size_t n):
 
 
 cdef MaskArray _concatenate(list parts):
-    """One MaskArray of the masks of all, with runs of its own."""
-    cdef MaskArray part, masks = _new_mask_array(sum(map(len, parts)))
-    cdef size_t n_runs = 0, n = 0
+    """One MaskArray of the masks of all parts, with runs of its own."""
+    cdef MaskArray part, all_ = _new_mask_array(sum(map(len, parts)))
+    cdef size_t n = 0
     for part in parts:
-        n_runs += km_total_runs(part.items(), part.n)
-    masks.memory = _new_memory(n_runs, sizeof(uint32_t))
-    cdef uint32_t *runs = masks.memory.runs()
-    for part in parts:
-        km_copy(part.items(), part.n, masks.items() + n, runs)
-        runs += km_total_runs(part.items(), part.n)
+        memcpy(all_.items() + n, part.items(), part.n * sizeof(km_mask))
         n += part.n
-    return masks
+    return _copied(all_.items(), n)
 
 
 cdef MaskArray _combine_pairs(km_operation operation, const km_mask *a, size_t n_a,
                               const km_mask *b, size_t n_b):
-    """Mask i of `a` with mask i of `b`; if a side has one mask, that one with each of the other."""
+    """Combine mask i of `a` with mask i of `b`. A side with one mask is used for all."""
     cdef km_pairs pairs = km_pairs(a, b, n_a, n_b)
     cdef size_t n = km_count_pairs(&pairs), i = km_count_same_size_pairs(&pairs), n_runs = 0
     if i < n:
@@ -120,10 +115,8 @@ def _transform_part(MaskArray masks not None, _Transform transform not None,
 
 
 cdef MaskArray _transform_masks(MaskArray masks, _Transform transform, object threads):
-    threads = _check_threads(threads)
-    if threads == 1:
-        return _transform_part(masks, transform, _Interrupt(), slice(None))
-    return _concatenate(_in_threads(partial(_transform_part, masks, transform), masks.n, threads))
+    parts = _in_threads(partial(_transform_part, masks, transform), masks.n, threads)
+    return parts[0] if len(parts) == 1 else _concatenate(parts)
 
 
 def _encode_part(array, threshold, _Interrupt interrupt not None, part):
@@ -134,24 +127,17 @@ def _encode_part(array, threshold, _Interrupt interrupt not None, part):
     return masks
 
 
-def _iou_part(MaskArray masks not None, MaskArray others not None,
+def _iou_part(MaskArray masks not None, MaskArray others not None, cnp.ndarray table not None,
               _Interrupt interrupt not None, part):
-    """Intersection over union of the masks of a slice with the others."""
+    """Write the intersection over union of the masks of a slice with the others to the table."""
     cdef MaskArray own = masks[part]
-    cdef km_mask[2] firsts
-    cdef cnp.ndarray table = np.zeros((own.n, others.n))
-    if own.n == 0 or others.n == 0:
-        return table
-    _require_one_size(own.items(), own.n)
-    _require_one_size(others.items(), others.n)
-    firsts = [own.items()[0], others.items()[0]]
-    _require_one_size(firsts, 2)
+    cdef cnp.ndarray rows = table[part]
     cdef _Memory memory = _new_memory(own.n + others.n, sizeof(km_iou_mask)), scratch
     cdef km_iou_mask *shapes = <km_iou_mask *>memory.data
     cdef km_mask *a = own.items()
     cdef km_mask *b = others.items()
     cdef size_t n_a = own.n, n_b = others.n, words
-    cdef double *iou = <double *>cnp.PyArray_DATA(table)
+    cdef double *iou = <double *>cnp.PyArray_DATA(rows)
     cdef uint64_t *bits
     cdef km_watch watch = _watch(interrupt)
     cdef uint64_t work = km_total_runs(a, n_a) + km_total_runs(b, n_b) + n_a * n_b
@@ -166,7 +152,10 @@ def _iou_part(MaskArray masks not None, MaskArray others not None,
     _take_gil(released)
     if not done:
         _raise_stopped()
-    return table
+
+
+cdef enum:
+    IOU_MASKS_A_THREAD = 16  # each thread prepares all of the other masks again
 
 
 # ---- the type ----
@@ -176,10 +165,10 @@ cdef class MaskArray:
     """Many masks in one block of memory: a sequence with columns.
 
     A MaskArray is made by `from_rles`, `from_numpy` or `concatenate`. An integer index gives a
-    `Mask`, a slice a MaskArray: both share the runs, so one mask that is kept keeps those of all,
-    and `copy` gives it runs of its own. An array of indices or bools gives a MaskArray with runs of
-    its own. Sizes may differ, but not where masks meet in one image. ``| & - ^`` go pairwise, or
-    with one `Mask`; ``~`` goes over all.
+    `Mask` and a slice a MaskArray that share the array's memory: keeping one mask keeps the runs of
+    all, and `copy` gives it runs of its own. An array of indices or bools gives a MaskArray with
+    runs of its own. Sizes may differ, except in operations that combine masks. ``| & - ^`` go
+    pairwise, or with one `Mask`; ``~`` goes over all.
 
     Examples
     --------
@@ -250,7 +239,7 @@ cdef class MaskArray:
         threshold : float, optional
             As for `Mask.from_numpy`.
         threads : int
-            How many threads share the images. Starting them pays for large batches.
+            How many threads share the images; worth it for large batches only.
 
         Returns
         -------
@@ -266,15 +255,13 @@ cdef class MaskArray:
         >>> klingmask.MaskArray.from_numpy([[[0.2, 0.7]], [[0.9, 0.6]]], 0.5).area
         array([1, 2])
         """
-        threads = _check_threads(threads)
+        _check_threads(threads)
         cdef cnp.ndarray stack = _plain(array)
-        if cnp.PyArray_NDIM(stack) == 3:
-            _refuse_masks_last(stack)
-        if threads == 1 or cnp.PyArray_NDIM(stack) != 3:
-            return _encode_part(stack, threshold, _Interrupt(), ...)
-        return _concatenate(
-            _in_threads(partial(_encode_part, stack, threshold), len(stack), threads)
-        )
+        if cnp.PyArray_NDIM(stack) != 3:
+            return _encode_part(stack, threshold, _Interrupt(), ...)  # which refuses it
+        _refuse_masks_last(stack)
+        parts = _in_threads(partial(_encode_part, stack, threshold), len(stack), threads)
+        return parts[0] if len(parts) == 1 else _concatenate(parts)
 
     @staticmethod
     @cython.binding(True)
@@ -296,6 +283,11 @@ cdef class MaskArray:
         >>> klingmask.MaskArray.concatenate([two, one]).area
         array([2, 4, 2])
         """
+        if _is_single(parts):
+            raise TypeError(
+                f"parts must be an iterable of MaskArrays, Masks or lists of rles, got one "
+                f"{type(parts).__name__}"
+            )
         return _concatenate([_as_array(part) for part in parts])
 
     def __len__(self):
@@ -309,10 +301,12 @@ cdef class MaskArray:
                 raise IndexError(f"index {_shown(key)} is out of range for {self.n} masks")
             return _new_mask(&self.items()[<size_t>index], self.memory)
         # numpy knows the rules of all other indices, and checks them.
-        cdef cnp.ndarray picked = np.arange(self.n)[key]
-        if picked.ndim != 1:
+        chosen = np.arange(self.n)[key]
+        if np.ndim(chosen) == 0:
+            return self[int(chosen)]
+        if np.ndim(chosen) != 1:
             raise IndexError(f"masks are indexed along one axis, got {_shown(key)}")
-        picked = np.ascontiguousarray(picked, np.int64)
+        cdef cnp.ndarray picked = np.ascontiguousarray(chosen, np.int64)
         cdef MaskArray masks = _new_mask_array(len(picked))
         km_pick(self.items(), <const int64_t *>cnp.PyArray_DATA(picked), masks.n, masks.items())
         masks.memory = self.memory
@@ -344,9 +338,13 @@ cdef class MaskArray:
         cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(areas)
         cdef km_mask *items = self.items()
         cdef size_t n = self.n
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef km_watch watch = _watch(interrupt)
         cdef void *released = _release_gil(km_total_runs(items, n))
-        km_areas(items, n, row)
+        cdef bint done = km_areas(items, n, row, &watch)
         _take_gil(released)
+        if not done:
+            _raise_stopped()
         return areas
 
     @property
@@ -356,9 +354,13 @@ cdef class MaskArray:
         cdef int64_t *row = <int64_t *>cnp.PyArray_DATA(boxes)
         cdef km_mask *items = self.items()
         cdef size_t n = self.n
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef km_watch watch = _watch(interrupt)
         cdef void *released = _release_gil(km_total_runs(items, n))
-        km_boxes(items, n, row)
+        cdef bint done = km_boxes(items, n, row, &watch)
         _take_gil(released)
+        if not done:
+            _raise_stopped()
         return boxes
 
     @property
@@ -368,9 +370,13 @@ cdef class MaskArray:
         cdef double *row = <double *>cnp.PyArray_DATA(centers)
         cdef km_mask *items = self.items()
         cdef size_t n = self.n
+        cdef _Interrupt interrupt = _Interrupt()
+        cdef km_watch watch = _watch(interrupt)
         cdef void *released = _release_gil(km_total_runs(items, n))
-        km_centroids(items, n, row)
+        cdef bint done = km_centroids(items, n, row, &watch)
         _take_gil(released)
+        if not done:
+            _raise_stopped()
         return centers
 
     def iou(self, other, *, threads=1):
@@ -381,7 +387,7 @@ cdef class MaskArray:
         other : MaskArray or list of rles
             m masks of the same size.
         threads : int
-            How many threads share the n masks. Starting them pays for large batches.
+            How many threads share the n masks; worth it for large batches only.
 
         Returns
         -------
@@ -401,11 +407,17 @@ cdef class MaskArray:
                [0.5, 1. ]])
         """
         cdef MaskArray others = _as_array(other)
-        threads = _check_threads(threads)
-        if threads == 1 or self.n == 0:
-            return _iou_part(self, others, _Interrupt(), slice(None))
-        threads = min(threads, max(1, self.n // 16))  # each prepares all of the others
-        return np.concatenate(_in_threads(partial(_iou_part, self, others), self.n, threads))
+        cdef km_mask[2] firsts
+        _check_threads(threads)
+        if self.n == 0 or others.n == 0:
+            return np.zeros((self.n, others.n))
+        _require_one_size(self.items(), self.n)
+        _require_one_size(others.items(), others.n)
+        firsts = [self.items()[0], others.items()[0]]
+        _require_same_size(firsts)
+        table = np.empty((self.n, others.n))
+        _in_threads(partial(_iou_part, self, others, table), self.n, threads, IOU_MASKS_A_THREAD)
+        return table
 
     cdef Mask fold(self, km_operation operation):
         if self.n == 0:
@@ -474,7 +486,7 @@ cdef class MaskArray:
         out : ndarray, shape (n, h, w), optional
             As for `Mask.to_numpy`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -512,6 +524,8 @@ cdef class MaskArray:
         while i < self.n:
             rles.append(_to_rle(&self.items()[i]))
             i += 1
+            if i % 4096 == 0:
+                _check_signals()
         return rles
 
     def copy(self):
@@ -542,7 +556,7 @@ cdef class MaskArray:
         height, width, align
             As for `Mask.resize`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -568,7 +582,7 @@ cdef class MaskArray:
         bbox : (int, int, int, int)
             As for `Mask.crop`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -594,7 +608,7 @@ cdef class MaskArray:
         top, bottom, left, right : int
             Pixels to add.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -621,7 +635,7 @@ cdef class MaskArray:
         dx, dy : int
             As for `Mask.shift`.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -647,7 +661,7 @@ cdef class MaskArray:
         axis : {0, 1}
             0 turns each mask upside down, 1 swaps left and right.
         threads : int
-            How many threads share the masks. Starting them pays for large batches.
+            How many threads share the masks; worth it for large batches only.
 
         Returns
         -------
@@ -679,7 +693,7 @@ cdef class MaskArray:
         return _operate_all(KM_DIFFERENCE, self, other)
 
     def __xor__(self, other):
-        """Return the pixels in one of both, pairwise or with one Mask: ``masks ^ other``."""
+        """Return the pixels in exactly one, pairwise or with one Mask: ``masks ^ other``."""
         return _operate_all(KM_SYMMETRIC_DIFFERENCE, self, other)
 
     def __invert__(self):

@@ -3,15 +3,16 @@
 cdef extern from *:
     """
     #if defined(__linux__)
-    #include <sys/mman.h>
     #include <stdint.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
     #endif
-    /* Ask for huge pages: the first write to each small page is a page fault, which takes longer
-     * than to read a text of masks into the page. */
+    /* Ask for huge pages. The first write to a page is a page fault, which takes longer than to fill
+     * a page of 4 KiB with runs. Where the system refuses, nothing changes. */
     static void advise_huge_pages(void *memory, size_t size)
     {
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
-        const uintptr_t page = 4096;
+        const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
         uintptr_t start = ((uintptr_t)memory + page - 1) / page * page;
         if (memory && size > page)
             (void)madvise((void *)start, size - (start - (uintptr_t)memory), MADV_HUGEPAGE);
@@ -24,12 +25,27 @@ cdef extern from *:
     void advise_huge_pages(void *memory, size_t size) noexcept nogil
 
 
+cdef extern from "numpy/arrayobject.h":
+    ctypedef struct PyDataMemAllocator:
+        void *ctx
+        void *(*malloc)(void *ctx, size_t size) noexcept nogil
+        void *(*calloc)(void *ctx, size_t n, size_t item) noexcept nogil
+        void *(*realloc)(void *ctx, void *memory, size_t size) noexcept nogil
+        void (*free)(void *ctx, void *memory, size_t size) noexcept nogil
+
+    ctypedef struct PyDataMem_Handler:
+        char[127] name
+        uint8_t version
+        PyDataMemAllocator allocator
+
+    object PyDataMem_SetHandler(object handler)
+
+
 cdef enum:
     # Bytes. Smaller blocks seldom hold a whole huge page of 2 MiB; numpy has the same limit.
     HUGE_PAGES_FROM = 4 << 20
 
-    # Bytes. From here on malloc may take a block from the system, by itself (glibc's mmap
-    # threshold).
+    # Bytes. From this size on, malloc may use mmap for the block (glibc's M_MMAP_THRESHOLD).
     SYSTEM_BLOCK_FROM = 128 << 10
 
 
@@ -73,11 +89,10 @@ cdef class _Memory:
         return True
 
     cdef void cut(self, size_t n, size_t item) noexcept nogil:
-        """Give back what is beyond the first n items, unless it is large and half of it is used.
+        """Shrink the block to n items, unless it is large and at least half used.
 
-        When a large block is cut and then freed, glibc asks the system for the next one again, and
-        its page faults take several times as long as reading texts into it. A block that grew by
-        doubling is never cut for that reason. If the block cannot be cut, it is kept.
+        If a large block is shrunk and then freed, glibc maps the next one anew, and its page faults
+        take several times as long as reading texts into it. If shrinking fails, nothing changes.
         """
         if self.size < SYSTEM_BLOCK_FROM or n * item < self.size // 2:
             self.try_resize(n, item)
@@ -93,8 +108,8 @@ cdef _Memory _new_memory(size_t n, size_t item):
 cdef _Memory _NOTHING = _new_memory(0, 1)
 
 
-# Working memory of one call. Up to 4 KiB of it lie on the stack: for a tiny mask, malloc takes a
-# fifth of the time. Never copy one: `data` may point into the struct itself.
+# Working memory of one call. Up to 4 KiB of it lie on the stack: for a tiny mask, malloc would be a
+# fifth of the call. Never copy one: `data` may point into the struct itself.
 cdef struct _Scratch:
     uint64_t *data
     uint64_t[512] little
@@ -114,96 +129,143 @@ cdef inline void _release(_Scratch *scratch) noexcept nogil:
 
 # ---- pixels of new arrays ----
 #
-# The pages of a new block are zero and do not exist before they are written to, so a mask is
-# painted into its box alone and the rest of the image costs nothing. But in a loop that drops each
-# array, a block that is still in the caches is faster than new pages. So a few blocks are kept when
-# their arrays are freed, and new ones are asked for only when there is none.
+# The system gives a page to a block of calloc at the first write. So painting only the mask's box
+# leaves the rest of the image without memory. But if each array is dropped before the next is made,
+# a block that is still in the caches is faster than new pages. So a few freed blocks are kept, and
+# reused before new ones are asked for. numpy's interface for allocators (NEP 49) makes the arrays
+# own such blocks as any other array owns its memory.
 
 cdef enum:
-    PIXEL_BLOCK_FROM = 64 << 10        # bytes; for smaller arrays numpy's own memory is as fast
+    PIXEL_BLOCK_FROM = 64 << 10  # bytes; for smaller arrays numpy's own memory is as fast
     KEPT_BLOCKS = 8
-    KEPT_BYTES = 32 << 20              # of all kept blocks; glibc keeps as much at the most
+    KEPT_BYTES = 32 << 20        # in all kept blocks; glibc's largest mmap threshold, too
     CACHE_LINE = 64
 
-cdef struct _Block:
-    void *data
-    size_t size
+# Stands in the cache line before the pixels, which start at a cache line.
+cdef struct _BlockHead:
+    void *start  # of calloc's block
+    size_t size  # bytes for pixels
+    bint zeroed  # all pixels are 0
 
-cdef _Block[KEPT_BLOCKS] _kept         # the oldest first
+ctypedef void *_Pixels
+
+cdef _Pixels[KEPT_BLOCKS] _kept  # the oldest first
 cdef size_t _n_kept = 0
 cdef size_t _kept_bytes = 0
 cdef cython.pymutex _kept_lock
 
 
-@cython.final
-@cython.freelist(8)
-cdef class _PixelBlock:
-    """The memory of an array's pixels, and the base of that array."""
-
-    cdef _Block block
-
-    def __dealloc__(self):
-        if self.block.data is not NULL:
-            _keep_block(self.block)
+cdef _BlockHead *_head_of(void *pixels) noexcept nogil:
+    return <_BlockHead *>(<char *>pixels - CACHE_LINE)
 
 
-cdef _Block _take_kept(size_t i) noexcept:
+cdef void *_take_kept(size_t i) noexcept nogil:
     """Remove a kept block from the list; the lock is held."""
     global _n_kept, _kept_bytes
-    cdef _Block block = _kept[i]
+    cdef void *pixels = _kept[i]
     _n_kept -= 1
-    _kept_bytes -= block.size
+    _kept_bytes -= _head_of(pixels).size
     while i < _n_kept:
         _kept[i] = _kept[i + 1]
         i += 1
-    return block
+    return pixels
 
 
-cdef void _keep_block(_Block block) noexcept:
-    global _n_kept, _kept_bytes
-    cdef _Block[KEPT_BLOCKS + 1] dropped
-    cdef size_t n = 0
-    if block.size > KEPT_BYTES:
-        PyMem_RawFree(block.data)
-        return
-    with _kept_lock:
-        while _n_kept == KEPT_BLOCKS or _kept_bytes + block.size > KEPT_BYTES:
-            dropped[n] = _take_kept(0)
-            n += 1
-        _kept[_n_kept] = block
-        _n_kept += 1
-        _kept_bytes += block.size
-    while n > 0:
-        n -= 1
-        PyMem_RawFree(dropped[n].data)
-
-
-cdef bint _find_kept(size_t size, _Block *block) noexcept:
-    """Take the latest kept block that has room for `size` bytes, but not more than twice that."""
+cdef void *_find_kept(size_t size) noexcept nogil:
+    """The block that was freed last, of those with room for `size` bytes but not over twice that."""
     cdef size_t i
     with _kept_lock:
         i = _n_kept
         while i > 0:
             i -= 1
-            if size <= _kept[i].size <= 2 * size:
-                block[0] = _take_kept(i)
-                return True
-    return False
+            if size <= _head_of(_kept[i]).size <= 2 * size:
+                return _take_kept(i)
+    return NULL
 
 
-cdef _PixelBlock _new_pixel_block(size_t size, bint *zeroed):
-    """A block for `size` bytes from a cache line on, and whether all of them are 0."""
-    cdef _PixelBlock pixels = _PixelBlock.__new__(_PixelBlock)
-    zeroed[0] = False
-    if _find_kept(size + CACHE_LINE, &pixels.block):
+cdef void *_pixel_malloc(void *context, size_t size) noexcept nogil:
+    cdef void *pixels = _find_kept(size)
+    cdef void *start
+    if pixels is not NULL:
+        _head_of(pixels).zeroed = False
         return pixels
-    pixels.block.size = size + CACHE_LINE
-    pixels.block.data = PyMem_RawCalloc(1, pixels.block.size)
-    if pixels.block.data is NULL:
-        raise MemoryError(f"no memory for {size} pixels")
+    if size > <size_t>INT64_MAX - 2 * CACHE_LINE:
+        return NULL
+    start = calloc(1, size + 2 * CACHE_LINE)
+    if start is NULL:
+        return NULL
     if size >= HUGE_PAGES_FROM:
-        advise_huge_pages(pixels.block.data, pixels.block.size)
-    zeroed[0] = True
+        advise_huge_pages(start, size + 2 * CACHE_LINE)
+    pixels = <void *>((<uintptr_t>start + 2 * CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE)
+    _head_of(pixels)[0] = _BlockHead(start, size, True)
+    return pixels
+
+
+cdef void _pixel_free(void *context, void *pixels, size_t size) noexcept nogil:
+    global _n_kept, _kept_bytes
+    cdef _Pixels[KEPT_BLOCKS + 1] dropped
+    cdef size_t n = 0
+    if pixels is NULL:
+        return
+    size = _head_of(pixels).size
+    if size > KEPT_BYTES:
+        free(_head_of(pixels).start)
+        return
+    with _kept_lock:
+        while _n_kept == KEPT_BLOCKS or _kept_bytes + size > KEPT_BYTES:
+            dropped[n] = _take_kept(0)
+            n += 1
+        _kept[_n_kept] = pixels
+        _n_kept += 1
+        _kept_bytes += size
+    while n > 0:
+        n -= 1
+        free(_head_of(dropped[n]).start)
+
+
+cdef void *_pixel_calloc(void *context, size_t n, size_t item) noexcept nogil:
+    cdef void *pixels = NULL
+    if item == 0 or n <= <size_t>INT64_MAX // item:
+        pixels = _pixel_malloc(context, n * item)
+    if pixels is not NULL and not _head_of(pixels).zeroed:
+        memset(pixels, 0, n * item)
+    return pixels
+
+
+cdef void *_pixel_realloc(void *context, void *pixels, size_t size) noexcept nogil:
+    """For ``array.resize``."""
+    cdef void *moved = _pixel_malloc(context, size)
+    if moved is not NULL and pixels is not NULL:
+        memcpy(moved, pixels, min(size, _head_of(pixels).size))
+        _pixel_free(context, pixels, 0)
+    return moved
+
+
+cdef PyDataMem_Handler _pixel_handler
+memcpy(_pixel_handler.name, b"klingmask", 10)
+_pixel_handler.version = 1
+_pixel_handler.allocator.ctx = NULL
+_pixel_handler.allocator.malloc = _pixel_malloc
+_pixel_handler.allocator.calloc = _pixel_calloc
+_pixel_handler.allocator.realloc = _pixel_realloc
+_pixel_handler.allocator.free = _pixel_free
+cdef object _pixel_memory = PyCapsule_New(&_pixel_handler, "mem_handler", NULL)
+
+
+cdef cnp.ndarray _new_pixel_array(int nd, cnp.npy_intp *shape, int type_, bint columns, size_t size,
+                                  bint *zeroed):
+    """An array of so many bytes, and whether all of them are 0."""
+    cdef object before
+    cdef cnp.ndarray pixels
+    zeroed[0] = False
+    if size < PIXEL_BLOCK_FROM:
+        return cnp.PyArray_EMPTY(nd, shape, type_, columns)
+    before = PyDataMem_SetHandler(_pixel_memory)
+    try:
+        pixels = cnp.PyArray_EMPTY(nd, shape, type_, columns)
+    finally:
+        PyDataMem_SetHandler(before)
+    zeroed[0] = _head_of(cnp.PyArray_DATA(pixels)).zeroed
     return pixels
 
 
@@ -216,7 +278,7 @@ cdef uint64_t _max_pixels = DEFAULT_MAX_PIXELS
 
 
 def get_max_pixels():
-    """Return the most pixels that one mask may have to be decoded, or None for no limit.
+    """Return the pixel limit: the largest image, in pixels, that is decoded; None for no limit.
 
     Returns
     -------
@@ -232,7 +294,7 @@ def get_max_pixels():
 
 
 def set_max_pixels(limit):
-    """Set the most pixels that one mask may have to be decoded.
+    """Set the pixel limit: the largest image, in pixels, that is decoded.
 
     A few bytes of counts can claim an image of gigabytes. Functions that allocate pixels (decode,
     to_numpy, to_png, render_layer) refuse a mask of more than `limit` pixels. Functions that work
@@ -275,9 +337,10 @@ cdef int _check_pixel_limit(const km_mask *mask) except -1:
 
 
 cdef int _check_run_limit(uint64_t n, uint64_t given) except -1:
-    """Refuse a result that may have n runs, if they are too many and over twice those given.
+    """Refuse a result of up to n runs if n is over the limit and over twice the runs given.
 
-    The limit is that of pixels: a mask has at most one run more than its image has pixels.
+    The limit is the pixel limit, or 2**28 if that is more: a mask has at most one run more than its
+    image has pixels.
     """
     cdef uint64_t limit = max(_max_pixels, DEFAULT_MAX_PIXELS)
     if n > limit and n > 2 * given:

@@ -1,21 +1,17 @@
 # Masks to numpy arrays of pixels, and back.
 
-cdef extern from "numpy/arrayobject.h":
-    object PyArray_New(
-        object subtype, int nd, cnp.npy_intp *dims, int type_, cnp.npy_intp *strides, void *data,
-        int itemsize, int flags, object obj
-    )
-
-
 cdef cnp.ndarray _plain(object array):
-    """The array as numpy's own type: a subclass may say of itself what is not so."""
+    """The array as a plain ndarray: a subclass may override its shape or dtype."""
     if cnp.PyArray_CheckExact(array):
         return array
     return np.asarray(array)
 
 
 cdef bint _as_stack(cnp.ndarray array, km_stack *stack) noexcept:
-    """Point `stack` at bytes (h, w) or (n, h, w); False if the core cannot walk through them."""
+    """Point `stack` at bytes (h, w) or (n, h, w).
+
+    Returns False if neither the pixels of a row nor those of a column lie together.
+    """
     cdef int axis = cnp.PyArray_NDIM(array) - 2
     cdef ptrdiff_t down = cnp.PyArray_STRIDE(array, axis)
     cdef ptrdiff_t across = cnp.PyArray_STRIDE(array, axis + 1)
@@ -37,8 +33,8 @@ cdef int _paint(const km_painting *how, const km_mask *masks, _Sources sources, 
                 bint strict, _Interrupt interrupt, cnp.ndarray out) except -1:
     """Paint the masks into `out`, uint8 or bool of shape (h, w) or (n, h, w), of any strides.
 
-    If `masks` is NULL, they are read from the sources, from `first` on. Without an interrupt the
-    call cannot be stopped.
+    If `masks` is NULL, they are read from the sources, from `first` on. If `interrupt` is None,
+    Ctrl-C is answered only after the call.
     """
     cdef km_stack stack
     cdef km_failure failure
@@ -75,7 +71,8 @@ cdef int _paint(const km_painting *how, const km_mask *masks, _Sources sources, 
     if not done:
         if masks is not NULL:
             _raise_stopped()
-        failure.index += first
+        if failure.fault != KM_STOPPED:
+            failure.index += first
         sources.raise_defect(&failure)
     return 0
 
@@ -92,43 +89,33 @@ def _paint_sources_part(_Sources sources not None, bint strict, uint8_t value, b
                         uint64_t n_bytes, cnp.ndarray out not None,
                         _Interrupt interrupt not None, part):
     """Read and paint a slice of the sources, as one of several threads."""
+    if part.stop > <object>sources.n:
+        raise IndexError(f"there are {sources.n} sources")
     cdef km_painting how = km_painting(value, zeroed, n_bytes)
     _paint(&how, NULL, sources, part.start, strict, interrupt, out[part])
 
 
 cdef cnp.ndarray _new_pixels(const km_mask *masks, size_t n, bint stacked, bint columns, int type_,
                              bint *zeroed):
-    """An array for the pixels of one mask, or of n stacked, each in the order.
+    """Allocate the pixels of one mask, or of n stacked, each in the given order.
 
-    `zeroed` says whether all pixels are 0; else they are anything.
+    `zeroed` is set if all are 0; otherwise they are uninitialised.
     """
     cdef cnp.npy_intp[3] shape = [n, 0, 0]
-    cdef int nd = 3 if stacked else 2
-    cdef cnp.npy_intp *dims = &shape[0 if stacked else 1]
-    cdef int flags = cnp.NPY_ARRAY_CARRAY
-    cdef _PixelBlock block
     cdef cnp.ndarray pixels
-    cdef uintptr_t address
     cdef size_t size = 0
-    zeroed[0] = False
     if n:
         _check_pixel_limit(masks)
         shape[1], shape[2] = masks.height, masks.width
         if km_pixels(masks) > <size_t>INT64_MAX // n:
             raise MemoryError(f"no memory for {n} masks of {masks.height} x {masks.width} pixels")
         size = n * km_pixels(masks)
-    if columns and stacked:
-        shape[1], shape[2] = shape[2], shape[1]
-    elif columns:
-        flags = cnp.NPY_ARRAY_FARRAY
-    if size < PIXEL_BLOCK_FROM:
-        pixels = cnp.PyArray_EMPTY(nd, dims, type_, columns and not stacked)
-    else:
-        block = _new_pixel_block(size, zeroed)
-        address = (<uintptr_t>block.block.data + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
-        pixels = PyArray_New(np.ndarray, nd, dims, type_, NULL, <void *>address, 0, flags, None)
-        cnp.set_array_base(pixels, block)
-    return pixels.swapaxes(1, 2) if columns and stacked else pixels
+    if not stacked:
+        return _new_pixel_array(2, &shape[1], type_, columns, size, zeroed)
+    if not columns:
+        return _new_pixel_array(3, shape, type_, False, size, zeroed)
+    shape[1], shape[2] = shape[2], shape[1]
+    return _new_pixel_array(3, shape, type_, False, size, zeroed).swapaxes(1, 2)
 
 
 cdef cnp.ndarray _check_out(object given, const km_mask *masks, size_t n, bint stacked):
@@ -138,7 +125,7 @@ cdef cnp.ndarray _check_out(object given, const km_mask *masks, size_t n, bint s
     cdef object out = _plain(given).view()
     if out.dtype not in (np.uint8, np.bool_):
         raise TypeError(f"out must be a uint8 or bool array, got {out.dtype}")
-    shape = out.shape[-2:]  # no masks go into any
+    shape = out.shape[-2:]  # zero masks fit an array of any height and width
     if n:
         shape = (masks.height, masks.width)
     if stacked:
@@ -167,24 +154,25 @@ cdef object _decode(const km_mask *masks, size_t n, MaskArray many, _Sources sou
                     object dtype, object value, object out, object threads, bint strict):
     """The pixels of one mask, or of n stacked, in a new array or in `out`.
 
-    The masks are read from `sources` if these are given, and then the first mask need only have a
-    size; else, if `many` is given, it holds the n masks; else there is one mask.
+    Exactly one of three: `sources`, and then `masks` need only have a size; or `many`, which owns
+    the n masks; or one mask.
     """
     cdef bint columns = order == "F", new = out is None
     cdef bint stacked = many is not None or sources is not None
+    cdef bint zeroed = False
     cdef km_painting how = km_painting(1, False, n * km_pixels(masks) if n else 0)
     threads = _check_threads(threads)
-    if not columns and order != "C":
+    if new and not columns and order != "C":
         raise ValueError(f"order must be 'C' or 'F', got {_shown(order)}")
     cdef object kind = None
-    cdef cnp.ndarray pixels  # looked at last: from here on no code of the caller's runs
+    cdef cnp.ndarray pixels  # set last: code of the caller's (__index__, a dtype) may not run after
     if not new:
         value = _integer(value, "value")  # before the array is looked at
         pixels = _check_out(out, masks, n, stacked)
         how.value = _checked_value(value, pixels.dtype)
     elif dtype == "uint8":  # by far the most common
         how.value = _checked_value(value, _UINT8)
-        pixels = _new_pixels(masks, n, stacked, columns, cnp.NPY_UINT8, &how.zeroed)
+        pixels = _new_pixels(masks, n, stacked, columns, cnp.NPY_UINT8, &zeroed)
     else:
         kind = np.dtype(dtype)
         if kind.kind not in "biuf":
@@ -196,15 +184,15 @@ cdef object _decode(const km_mask *masks, size_t n, MaskArray many, _Sources sou
         elif kind == np.bool_:
             how.value = value
         pixels = _new_pixels(
-            masks, n, stacked, columns, cnp.NPY_UINT8 if kind is None else cnp.NPY_BOOL,
-            &how.zeroed,
+            masks, n, stacked, columns, cnp.NPY_UINT8 if kind is None else cnp.NPY_BOOL, &zeroed
         )
+    how.zeroed = zeroed
     if stacked and threads != 1:
         if sources is not None:
-            part = partial(_paint_sources_part, sources, strict, how.value, how.zeroed, how.bytes,
+            part = partial(_paint_sources_part, sources, strict, how.value, zeroed, how.bytes,
                            pixels)
         else:
-            part = partial(_paint_part, many, how.value, how.zeroed, how.bytes, pixels)
+            part = partial(_paint_part, many, how.value, zeroed, how.bytes, pixels)
         _in_threads(part, n, threads)
     else:
         _paint(&how, masks if sources is None else NULL, sources, 0, strict,
@@ -252,24 +240,36 @@ cdef cnp.ndarray _foreground(object array, int ndim, object threshold=None):
     if pixels.dtype.kind not in "biuf":
         raise TypeError(f"the array must be of bool, integers or floats, got {pixels.dtype}")
     if threshold is not None:
-        if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
-            raise TypeError(f"threshold must be a number, got {_shown(threshold)}")
-        return _plain(pixels > threshold)
+        return _over(pixels, threshold)
     cdef int type_ = cnp.PyArray_TYPE(pixels)
     if type_ == cnp.NPY_BOOL or type_ == cnp.NPY_UINT8 or type_ == cnp.NPY_INT8:
         return pixels
     return pixels.astype(bool)
 
 
+cdef cnp.ndarray _over(cnp.ndarray pixels, object threshold):
+    """Whether each pixel is over the threshold: a bool array of the same shape."""
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)):
+        raise TypeError(f"threshold must be a number, got {_shown(threshold)}")
+    # Exact types: a subclass could answer the comparison by itself, with anything.
+    if isinstance(threshold, (int, np.integer)):
+        threshold = _integer(threshold, "threshold")
+        if not -(1 << 63) <= threshold < 1 << 64:  # past all numbers of arrays of integers
+            threshold = np.inf if threshold > 0 else -np.inf
+    else:
+        threshold = float(threshold)
+    return np.greater(pixels, threshold)
+
+
 cdef int _refuse_masks_last(cnp.ndarray stack) except -1:
     """Refuse the layout of pycocotools, (h, w, n) in F order, which looks like h masks of w x n."""
     cdef cnp.npy_intp n = cnp.PyArray_DIM(stack, 2)
-    cdef bint columns = cnp.PyArray_ISFORTRAN(stack)  # and not C-contiguous, too
+    cdef bint columns = cnp.PyArray_ISFORTRAN(stack)  # F-contiguous and not C-contiguous
     if columns and n < cnp.PyArray_DIM(stack, 0) and n < cnp.PyArray_DIM(stack, 1):
         raise RLEError(
-            f"an array {(<object>stack).shape} in F order looks like pycocotools' (h, w, n); "
-            "stacks are (n, h, w): pass np.moveaxis(array, -1, 0), or, if it is one, "
-            "np.ascontiguousarray(array)"
+            f"an array {(<object>stack).shape} in F order looks like pycocotools' (h, w, n), and "
+            "stacks are (n, h, w): if it is (h, w, n), pass np.moveaxis(array, -1, 0); if it is "
+            "(n, h, w), pass np.ascontiguousarray(array)"
         )
     return 0
 

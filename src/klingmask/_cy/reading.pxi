@@ -1,4 +1,4 @@
-# Numbers, sizes and rles of the caller's to what the core reads.
+# Convert the caller's numbers, sizes and rles to the core's structs.
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
@@ -10,7 +10,7 @@ cdef extern from "Python.h":
 
 cdef extern from *:
     """
-    /* A new reference to what the dict has under the key, or to `missing`. */
+    /* A new reference to the value of the key, or to `missing`. */
     static PyObject *get_item(PyObject *dict, PyObject *key, PyObject *missing)
     {
         PyObject *value;
@@ -41,11 +41,11 @@ cdef inline object _integer(object value, str name):
 cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    return int.__index__(operator.index(value))  # plain: a subclass could run code of its own
+    return int.__index__(operator.index(value))  # exact: methods of a subclass could run the caller's code
 
 
 cdef int64_t _clamped(object value, str name) except? -1:
-    """An integer, or the nearest one that is no farther from 0 than twice what an image has."""
+    """Clamp an integer to -2**33 .. 2**33, twice the largest image."""
     return min(max(_integer(value, name), -(1 << 33)), 1 << 33)
 
 
@@ -81,9 +81,9 @@ cdef object _read_box(object bbox):
 cdef object _run_lengths(object counts):
     """A list of run lengths as a contiguous uint32 array."""
     try:
-        lengths = np.asarray(counts)
+        lengths = np.asarray(counts).view()  # code of the caller's may reshape the caller's array
     except ValueError:
-        lengths = np.empty((0, 0))  # ragged: more than one axis, whatever it is
+        lengths = np.empty((0, 0))  # a ragged list: report it as not flat
     if lengths.ndim == 0:
         raise TypeError(
             f"counts must be a str, bytes or a list of run lengths, got {type(counts).__name__}"
@@ -93,15 +93,19 @@ cdef object _run_lengths(object counts):
     if lengths.size == 0:
         return np.empty(0, np.uint32)
     if lengths.dtype.kind not in "iu" or lengths.min() < 0 or lengths.max() > UINT32_MAX:
-        for at, run in enumerate(counts):
+        checked = []
+        runs = lengths.tolist() if isinstance(counts, np.ndarray) else list(counts)
+        for at, run in enumerate(runs):  # as the caller has them: numpy made floats of all
             run = _integer(run, f"run {at}")
             if not 0 <= run <= UINT32_MAX:
                 raise RLEError(f"run {at}: a run of {_shown(run)} pixels", position=at)
+            checked.append(run)
+        return np.array(checked, np.uint32)
     return np.array(lengths, np.uint32)  # a copy: nobody else can change it meanwhile
 
 
 cdef object _entry(object rle, str key):
-    """What a mapping has under the key."""
+    """Return the value of the key."""
     if type(rle) is dict:
         value = get_item(rle, key, None)
         if value is not None:

@@ -1,7 +1,7 @@
 /* Loops over many masks: columns of numbers, stacks of images, transforms.
  *
- * Each loop tells the watch how much work it did after every mask, so that a long call can be
- * stopped. How images are written to memory is decided here, once for all images of a call.
+ * A loop that may take seconds reports its work to the watch after each mask, so that the call can
+ * be stopped. How images are written to memory is decided here, once for all images of a call.
  */
 #include "klingmask.h"
 
@@ -74,25 +74,36 @@ void km_sizes(const km_mask *masks, size_t n, int64_t *sizes)
     }
 }
 
-void km_areas(const km_mask *masks, size_t n, int64_t *areas)
+bool km_areas(const km_mask *masks, size_t n, int64_t *areas, km_watch *watch)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         areas[i] = (int64_t)km_area(&masks[i]);
+        if (km_stopped(watch, masks[i].n_runs))
+            return false;
+    }
+    return true;
 }
 
-void km_boxes(const km_mask *masks, size_t n, int64_t *boxes)
+bool km_boxes(const km_mask *masks, size_t n, int64_t *boxes, km_watch *watch)
 {
     for (size_t i = 0; i < n; i++) {
         km_box box = km_bounds(&masks[i]);
         int64_t row[4] = {box.x, box.y, box.width, box.height};
         memcpy(&boxes[4 * i], row, sizeof row);
+        if (km_stopped(watch, masks[i].n_runs))
+            return false;
     }
+    return true;
 }
 
-void km_centroids(const km_mask *masks, size_t n, double *centroids)
+bool km_centroids(const km_mask *masks, size_t n, double *centroids, km_watch *watch)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         km_centroid(&masks[i], &centroids[2 * i], &centroids[2 * i + 1]);
+        if (km_stopped(watch, masks[i].n_runs))
+            return false;
+    }
+    return true;
 }
 
 /* ---- painting ---- */
@@ -172,40 +183,34 @@ bool km_paint_rles(const km_painting *how, const km_rle *rles, bool strict, cons
 
 /* ---- encoding ---- */
 
-/* Behind the scratch of the two steps: the runs of the image that is scanned but not yet written,
- * or 0. */
 size_t km_encode_scratch(const km_stack *stack)
 {
-    return 1 + (stack->columns ? km_scan_columns_scratch(stack->height, stack->width)
-                               : km_scan_rows_scratch(stack->height, stack->width));
+    return stack->columns ? km_scan_columns_scratch(stack->height, stack->width)
+                          : km_scan_rows_scratch(stack->height, stack->width);
 }
 
 km_progress km_encode(const km_stack *stack, uint64_t *scratch, km_position *position,
                       uint32_t *runs, size_t capacity, km_mask *masks, km_watch *watch)
 {
-    uint64_t *scanned = scratch++;
     uint32_t height = stack->height, width = stack->width;
-    if (position->next == 0 && position->room == 0)
-        *scanned = 0;
     for (; position->next < stack->n; position->next++) {
         const uint8_t *pixels = stack->pixels + (ptrdiff_t)position->next * stack->step;
-        if (*scanned == 0)
-            *scanned = stack->columns ? km_scan_columns(pixels, height, width, scratch)
-                                      : km_scan_rows(pixels, stack->stride, height, width, scratch);
-        if (*scanned > capacity - position->used) {
-            position->room = *scanned;
+        if (position->room == 0) /* the scratch does not hold this image yet */
+            position->room = stack->columns
+                                 ? km_scan_columns(pixels, height, width, scratch)
+                                 : km_scan_rows(pixels, stack->stride, height, width, scratch);
+        size_t n_runs = (size_t)position->room;
+        if (n_runs > capacity - position->used)
             return KM_NEEDS_ROOM;
-        }
         if (stack->columns)
             km_runs_columns(scratch, height, width, runs + position->used);
         else
             km_runs_rows(scratch, height, width, runs + position->used);
-        masks[position->next] =
-            (km_mask){.n_runs = (size_t)*scanned, .height = height, .width = width};
-        position->used += (size_t)*scanned;
-        if (km_stopped(watch, *scanned + (uint64_t)height * width / 32))
+        masks[position->next] = (km_mask){.n_runs = n_runs, .height = height, .width = width};
+        position->used += n_runs;
+        position->room = 0;
+        if (km_stopped(watch, n_runs + (uint64_t)height * width / 32))
             return KM_WAS_STOPPED;
-        *scanned = 0;
     }
     return KM_DONE;
 }
@@ -221,11 +226,13 @@ km_progress km_transform_all(const km_transform *transform, const km_mask *masks
         km_mask *result = &results[position->next];
         if (!km_transform_size(transform, mask, &result->height, &result->width))
             return KM_TOO_LARGE;
-        position->room = km_transform_capacity(transform, mask, scratch);
+        if (position->room == 0)
+            position->room = km_transform_capacity(transform, mask, scratch);
         if (position->room > capacity - position->used)
             return KM_NEEDS_ROOM;
         result->n_runs = km_transform_mask(transform, mask, runs + position->used, scratch);
         position->used += result->n_runs;
+        position->room = 0;
         if (km_stopped(watch, mask->n_runs + result->n_runs))
             return KM_WAS_STOPPED;
     }

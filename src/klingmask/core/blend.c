@@ -183,9 +183,33 @@ static km_ready *prepare(const km_layer *layer, km_box box, unsigned channels, u
     return ready;
 }
 
+static void lay_row(const km_ready *one, uint64_t y, unsigned channels, uint8_t *pixels,
+                    ptrdiff_t stride)
+{
+    size_t row = (size_t)(y - one->box.y) * one->words, width = one->box.width;
+    uint8_t *from = pixels + (ptrdiff_t)y * stride + (size_t)one->box.x * channels;
+    if (one->tint.keep < 255)
+        blend_row(one->inside + row, one->words, width, &one->tint, one->layer, channels, from);
+    if (one->line)
+        blend_row(one->line + row, one->words, width, &one->line_tint, one->layer, channels, from);
+}
+
+/* Lays the layers of a group one after the other: no row looks at layers that do not reach it. */
+static bool lay_each(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
+                     km_watch *watch)
+{
+    for (const km_ready *one = group; one; one = one->next) {
+        for (uint64_t y = one->box.y; y < (uint64_t)one->box.y + one->box.height; y++)
+            lay_row(one, y, channels, pixels, stride);
+        if (km_stopped(watch, (uint64_t)one->box.height * one->box.width))
+            return false;
+    }
+    return true;
+}
+
 /* Lays the layers of a group, row by row of the image: a row stays in the L1 cache for all of them.
  */
-static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
+static bool lay_by_rows(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
                       km_watch *watch)
 {
     uint64_t top = UINT64_MAX, end = 0;
@@ -200,20 +224,25 @@ static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels,
             work++;
             if (y < one->box.y || y - one->box.y >= one->box.height)
                 continue;
-            size_t row = (size_t)(y - one->box.y) * one->words, width = one->box.width;
-            uint8_t *from = pixels + (ptrdiff_t)y * stride + (size_t)one->box.x * channels;
-            work += width;
-            if (one->tint.keep < 255)
-                blend_row(one->inside + row, one->words, width, &one->tint, one->layer, channels,
-                          from);
-            if (one->line)
-                blend_row(one->line + row, one->words, width, &one->line_tint, one->layer, channels,
-                          from);
+            work += one->box.width;
+            lay_row(one, y, channels, pixels, stride);
         }
         if (km_stopped(watch, work))
             return false;
     }
     return true;
+}
+
+/* Row by row, each row of the image asks all layers whether they reach it; so many at the most. */
+enum { LAYERS_BY_ROWS = 64 };
+
+static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
+                      km_watch *watch)
+{
+    size_t n = 0;
+    for (const km_ready *one = group; one; one = one->next)
+        n++;
+    return (n > LAYERS_BY_ROWS ? lay_each : lay_by_rows)(group, channels, pixels, stride, watch);
 }
 
 /* Whether a mask has so few pixels that all of them belong to the line: around a pixel of the

@@ -41,7 +41,8 @@ static inline uint64_t km_pixels(const km_mask *mask)
 /* ---- stopping a long call ---- */
 
 /* A call that works on many masks asks its caller now and then whether to go on. `stop` may be
- * NULL; so may the pointer to the watch. `left` starts at 0. */
+ * NULL; so may the pointer to the watch. `left` starts at KM_WATCH_WORK, or at 0 to be asked after
+ * the first mask. */
 typedef struct {
     bool (*stop)(void *context);
     void *context;
@@ -346,11 +347,12 @@ void km_pick(const km_mask *masks, const int64_t *indices, size_t n, km_mask *pi
 /* Copies the masks, and their runs into `runs` (km_total_runs()), one after the other. */
 void km_copy(const km_mask *masks, size_t n, km_mask *copies, uint32_t *runs);
 
-/* A row for each mask: (height, width), area, (x, y, width, height), (x, y). */
+/* A row for each mask: (height, width), area, (x, y, width, height), (x, y). They return false if
+ * they were stopped. */
 void km_sizes(const km_mask *masks, size_t n, int64_t *sizes);
-void km_areas(const km_mask *masks, size_t n, int64_t *areas);
-void km_boxes(const km_mask *masks, size_t n, int64_t *boxes);
-void km_centroids(const km_mask *masks, size_t n, double *centroids);
+bool km_areas(const km_mask *masks, size_t n, int64_t *areas, km_watch *watch);
+bool km_boxes(const km_mask *masks, size_t n, int64_t *boxes, km_watch *watch);
+bool km_centroids(const km_mask *masks, size_t n, double *centroids, km_watch *watch);
 
 /* Images of one size, one byte a pixel. */
 typedef struct {
@@ -390,7 +392,7 @@ typedef enum { KM_DONE, KM_NEEDS_ROOM, KM_WAS_STOPPED, KM_TOO_LARGE } km_progres
 typedef struct {
     size_t next;   /* the mask that comes next */
     size_t used;   /* runs written */
-    uint64_t room; /* with KM_NEEDS_ROOM: runs that the next mask may need */
+    uint64_t room; /* runs that the next mask may need; 0 if that is not known yet */
 } km_position;
 
 /* Encodes the images into `runs`, which has room for `capacity`; sets the sizes and n_runs of the

@@ -4,6 +4,11 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
+cdef extern from "<stdbool.h>" nogil:
+    # As a value a bint does; its address, or the type of a function, has to be the C type.
+    ctypedef bint c_bool "bool"
+
+
 cdef extern from "klingmask.h" nogil:
     ctypedef struct km_mask:
         const uint32_t *runs
@@ -13,8 +18,10 @@ cdef extern from "klingmask.h" nogil:
 
     uint64_t km_pixels(const km_mask *mask)
 
+    uint64_t KM_WATCH_WORK
+
     ctypedef struct km_watch:
-        bint (*stop)(void *context) noexcept nogil
+        c_bool (*stop)(void *context) noexcept nogil
         void *context
         uint64_t left
 
@@ -139,9 +146,9 @@ cdef extern from "klingmask.h" nogil:
     void km_pick(const km_mask *masks, const int64_t *indices, size_t n, km_mask *picked)
     void km_copy(const km_mask *masks, size_t n, km_mask *copies, uint32_t *runs)
     void km_sizes(const km_mask *masks, size_t n, int64_t *sizes)
-    void km_areas(const km_mask *masks, size_t n, int64_t *areas)
-    void km_boxes(const km_mask *masks, size_t n, int64_t *boxes)
-    void km_centroids(const km_mask *masks, size_t n, double *centroids)
+    bint km_areas(const km_mask *masks, size_t n, int64_t *areas, km_watch *watch)
+    bint km_boxes(const km_mask *masks, size_t n, int64_t *boxes, km_watch *watch)
+    bint km_centroids(const km_mask *masks, size_t n, double *centroids, km_watch *watch)
 
     ctypedef struct km_stack:
         uint8_t *pixels
@@ -154,7 +161,7 @@ cdef extern from "klingmask.h" nogil:
 
     ctypedef struct km_painting:
         uint8_t value
-        bint zeroed
+        c_bool zeroed
         uint64_t bytes
 
     size_t km_paint_scratch(const km_stack *stack)
