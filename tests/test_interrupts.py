@@ -1,6 +1,6 @@
 """Ctrl-C ends calls that take long, with one thread and with several.
 
-Each call is made in a process of its own, which would work on it for minutes.
+Each call is made in a process of its own. Without Ctrl-C it would take minutes.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ def repeated(height, gap):
     masks = km.MaskArray.from_rles([{"size": size, "counts": runs}])
     return masks[np.zeros(2500, int)]
 
-# Meeting another mask takes 20 microseconds or more, whatever it goes by.
+# Comparing two of these masks takes 20 microseconds or more in each of the IoU methods.
 by_columns, by_bits, by_runs = repeated(1, 39), repeated(40000, 39999), repeated(1, 4999)
 image = np.zeros((2000, 2000, 3), np.uint8)
 disc = km.Mask.from_bbox((2000, 2000), (1, 1, 1990, 1990))

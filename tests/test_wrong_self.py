@@ -1,8 +1,7 @@
 """Methods and properties taken from a class and called on something else: a TypeError.
 
-C code reads fields of `self` at fixed places, so a `self` of another type would be read, or
-jumped through, as if it were a mask. The calls are made in a process of their own: one that
-gets through may end it.
+Methods read C fields of `self` at fixed offsets: an object of another type there could crash the
+process. So the calls are made in a process of their own.
 """
 
 import subprocess

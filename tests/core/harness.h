@@ -1,5 +1,5 @@
-/* What the tests of the core share. They run under the sanitizers, and each buffer has exactly the
- * size that klingmask.h asks for: so a byte too many is found. */
+/* Shared by the tests of the core. They run under the sanitizers, and each buffer has exactly the
+ * size that klingmask.h asks for: so an access past the end is found. */
 #ifndef HARNESS_H
 #define HARNESS_H
 
@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What happened so far at one level: checks that held, and how often a way was taken that the core
- * chooses by itself. */
+/* Counts at one level: checks that held, and how often each internal algorithm was chosen. */
 typedef struct {
     unsigned long checks;
     unsigned long iou_by_bits, iou_by_spans, iou_by_index;

@@ -19,7 +19,7 @@ static void check_edges(void)
             }
 }
 
-/* About as many pixels as encoding looks at in a block, and several times that. */
+/* About as many pixels as encoding reads in a block, and several times that. */
 static void check_large(void)
 {
     static const uint32_t large[][2] = {{256, 256}, {255, 257}, {257, 256},
@@ -49,7 +49,7 @@ static void check_two(uint32_t height, uint32_t width, bool pictures)
     discard(&b);
 }
 
-/* A column has a piece of foreground or two. */
+/* Columns with one or two pieces of foreground each. */
 static void check_tall(uint32_t height, uint32_t width)
 {
     sample a = random_sample(height, width), b = random_sample(height, width);
@@ -59,7 +59,7 @@ static void check_tall(uint32_t height, uint32_t width)
     discard(&b);
 }
 
-/* About as many columns as pieces are counted for, or not (KM_FEW_COLUMNS). */
+/* Widths around KM_COUNT_FROM_COLUMNS: the capacity changes from a bound to an exact count. */
 static void check_wide(void)
 {
     sample s = random_sample(1 + below(4), KM_COUNT_FROM_COLUMNS - 5 + below(50));
@@ -106,7 +106,7 @@ static void check_everything(void)
     check_random();
 }
 
-/* Whether the processor has AVX-512 decides how memory is read, at all levels. */
+/* At all levels, memory is read as several streams unless the processor has AVX-512. */
 static void check_selected(const char *level, bool has_avx512)
 {
     CHECK(strcmp(km_simd.name, level) == 0 && km_simd.interleave == !has_avx512);

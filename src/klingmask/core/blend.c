@@ -1,9 +1,9 @@
-/* Masks laid over pixels in a colour: source-over, 8 bits a channel, without gamma.
+/* Blends masks over pixels in a colour: source-over, 8 bits a channel, without gamma.
  *
  * The mask's box becomes row-major bits, and pixels are read and written only where bits are set.
- * Layers are laid in groups whose bits take a few MiB. So memory does not grow with the number of
- * masks, and an image is read from memory once for each group. Masks of a few pixels far apart are
- * laid pixel by pixel: their boxes are large and nearly empty.
+ * Layers are blended in groups whose bits take a few MiB. So memory does not grow with the number
+ * of masks, and an image is read from memory once for each group. Masks of a few pixels far apart
+ * are blended pixel by pixel: their boxes are large and nearly empty.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -12,24 +12,23 @@
 
 #include <string.h>
 
-/* A layer that is ready to be laid. The bits of its box follow it in the scratch: those of the
- * inside, then those of the line. */
+/* A layer that is ready to be blended. The bits of its box follow it in the scratch: those of the
+ * inside, then those of the outline. */
 typedef struct km_ready {
     const km_layer *layer;
     km_box box;
     size_t words; /* of a row of the box */
     uint64_t *inside, *line;
     km_tint tint, line_tint;
-    struct km_ready *next; /* laid on top of this one */
+    struct km_ready *next; /* the layer on top of this one */
 } km_ready;
 
 enum {
     READY_WORDS = (sizeof(km_ready) + 7) / 8,
-    /* Of a group: 2 MiB of bits, which stay in the L2 or L3 cache and hold 16 masks of 1280 x 720.
-     */
+    /* A group has 2 MiB of bits: 16 masks of 1280 x 720. They stay in the L2 or L3 cache. */
     GROUP_WORDS = (2 << 20) / 8,
-    /* A mask with fewer pixels than this many words of bits is laid pixel by pixel: blending a
-     * pixel takes about as long as clearing, drawing and scanning 8 words. */
+    /* A mask is blended pixel by pixel if its box has more words of bits than this for each pixel:
+     * blending a pixel takes about as long as clearing, drawing and scanning 8 words. */
     WORDS_OF_A_PIXEL = 8
 };
 
@@ -38,7 +37,7 @@ static size_t bitmap_words(km_box box)
     return box.height * km_words(box.width);
 }
 
-/* The scratch that a layer takes, and the scratch to make it, which for a line is more. */
+/* The scratch that a layer takes, and the scratch to prepare it: more if it has an outline. */
 static size_t words_to_keep(const km_layer *layer, km_box box)
 {
     return READY_WORDS + bitmap_words(box) * (layer->outline ? 2 : 1);
@@ -72,8 +71,8 @@ static void prepare_tint(km_tint *tint, const uint8_t *color, unsigned alpha, un
     }
 }
 
-/* The 64 bits of a row that are `by` bits before those of a word, and those that are `by` bits
- * behind them. Outside the row, bits are 0. */
+/* Return word `word` of a row shifted by `by` pixels to the right (word_before) or to the left
+ * (word_behind). Bits that come from outside the row are 0. */
 static uint64_t word_before(const uint64_t *row, size_t word, uint32_t by)
 {
     size_t whole = by / KM_WORD, bits = by % KM_WORD;
@@ -90,8 +89,8 @@ static uint64_t word_behind(const uint64_t *row, size_t word, size_t words, uint
     return bits > 0 ? low >> bits | high << (KM_WORD - bits) : low;
 }
 
-/* Keeps the pixels that are set, as are the four that are `by` above, below, to the left and to the
- * right. Outside the box none is set. Returns whether some are kept. */
+/* Keeps a set pixel if the pixels `by` above, below, left and right of it are set, too. Outside the
+ * box no pixel is set. Returns whether any pixel is kept. */
 static bool erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words, uint32_t by)
 {
     uint64_t any = 0;
@@ -108,14 +107,14 @@ static bool erode(const uint64_t *from, uint64_t *to, size_t rows, size_t words,
     return any != 0;
 }
 
-/* Splits the inside into the pixels that are further than `width` from the edge, and the line.
- * Distance is counted along rows and columns, so the pixels within n of one are a diamond. The
- * diamonds of n around the four pixels that are m <= n above, below, left and right of it cover the
- * diamond of n + m. So a step may be as long as all steps before it together. */
+/* Splits off the outline: it gets the pixels within `width` of the edge, the inside keeps the
+ * others. Distances are along rows and columns (Manhattan), so the pixels within n of a pixel are a
+ * diamond. Eroding by a diamond of radius n and then by a step of m <= n erodes by a diamond of n +
+ * m: each step may double the radius. */
 static void split_line(km_ready *ready, uint32_t width, uint64_t *spare)
 {
     size_t words = bitmap_words(ready->box);
-    uint64_t *eroded = ready->line; /* until the line is known */
+    uint64_t *eroded = ready->line; /* holds the eroded bits until the outline is known */
     memcpy(eroded, ready->inside, words * sizeof *eroded);
     bool any = true;
     for (uint32_t done = 0; any && done < width;) {
@@ -142,8 +141,9 @@ static bool all_opaque(const uint8_t *pixels, size_t n)
     return alpha == 255;
 }
 
-/* Blends a pixel with straight alpha. The color counts by alpha, the pixel by its own alpha times
- * what is left; both are in units of 1 / 255**2. Rounds to nearest, ties up. `alpha` is not 0. */
+/* Blends a pixel: source-over with straight alpha. The color has the weight alpha * 255, the pixel
+ * below it its own alpha * (255 - alpha), in units of 1 / 255**2. Rounds to nearest, ties up.
+ * `alpha` is not 0. */
 static void blend_pixel(uint8_t *pixel, const uint8_t *color, unsigned alpha)
 {
     uint32_t below = (uint32_t)pixel[3] * (255 - alpha), cover = alpha * 255u + below;
@@ -155,7 +155,7 @@ static void blend_pixel(uint8_t *pixel, const uint8_t *color, unsigned alpha)
 static void blend_row(const uint64_t *bits, size_t words, size_t columns, const km_tint *tint,
                       const km_layer *layer, unsigned channels, uint8_t *pixels)
 {
-    /* If the tint or the image is opaque, all channels are blended alike, alpha too. */
+    /* An opaque tint, or any tint over opaque pixels, treats all channels alike, alpha too. */
     if (channels == 3 || tint->keep == 0 || all_opaque(pixels, columns)) {
         km_simd.blend(bits, words, channels, tint, pixels);
         return;
@@ -166,7 +166,7 @@ static void blend_row(const uint64_t *bits, size_t words, size_t columns, const 
                         255u - tint->keep);
 }
 
-/* Draws a layer into the scratch, which has room for it. */
+/* Draws the bits of a layer into the scratch, which has room for them. */
 static km_ready *prepare(const km_layer *layer, km_box box, unsigned channels, uint64_t *scratch)
 {
     km_ready *ready = (km_ready *)scratch;
@@ -207,7 +207,7 @@ static bool lay_each(const km_ready *group, unsigned channels, uint8_t *pixels, 
     return true;
 }
 
-/* Lays the layers of a group, row by row of the image: a row stays in the L1 cache for all of them.
+/* Blends the layers of a group row by row of the image: a row stays in the L1 cache for all layers.
  */
 static bool lay_by_rows(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
                       km_watch *watch)
@@ -245,14 +245,14 @@ static bool lay_group(const km_ready *group, unsigned channels, uint8_t *pixels,
     return (n > LAYERS_BY_ROWS ? lay_each : lay_by_rows)(group, channels, pixels, stride, watch);
 }
 
-/* Whether a mask has so few pixels that all of them belong to the line: around a pixel of the
- * inside, all 2 * width * (width + 1) + 1 pixels within `width` are foreground. */
+/* Whether a mask is so small that all its pixels belong to the outline. A pixel that does not needs
+ * 2 * width * (width + 1) + 1 pixels of foreground: those within `width` of it. */
 static bool is_all_line(uint64_t area, uint64_t width)
 {
     return width > 0 && (area + 1) / 2 <= width * (width + 1);
 }
 
-/* Lays a mask pixel by pixel, without bits. */
+/* Blends a mask pixel by pixel, without bits. */
 static void lay_pixels(const km_layer *layer, unsigned alpha, unsigned channels, uint8_t *pixels,
                        ptrdiff_t stride)
 {
@@ -306,7 +306,7 @@ size_t km_render_scratch(const km_mask *mask)
     return bitmap_words(km_bounds(mask));
 }
 
-/* Writes every byte once. Few pictures fit the L2 cache, so `clear` is told that none does. */
+/* Writes every byte once. Few pictures fit the L2 cache, so `in_l2` of `clear` is always false. */
 void km_render(const km_mask *mask, const uint8_t color[4], uint8_t *pixels, uint64_t *scratch)
 {
     km_box box = km_bounds(mask);

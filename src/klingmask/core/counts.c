@@ -38,7 +38,7 @@ static inline void add_run(km_reader *reader, unsigned foreground, uint32_t run)
     reader->sums[foreground] += run;
 }
 
-/* Refuses runs that fall short of the image, or adds what is missing as background. */
+/* If the runs fall short of the image: fails (strict), or adds the missing pixels as background. */
 static bool finish(const km_rle *rle, bool strict, km_reader *reader, km_failure *failure)
 {
     uint64_t pixels = (uint64_t)rle->height * rle->width, sum = pixels_read(reader);
@@ -52,7 +52,7 @@ static bool finish(const km_rle *rle, bool strict, km_reader *reader, km_failure
 
 /* ---- one code ---- */
 
-/* A number, and how many groups its code has: 0 if there is none. */
+/* A number, and how many groups its code has; 0 groups if there is no code. */
 typedef struct {
     int64_t number;
     unsigned groups;
@@ -60,20 +60,20 @@ typedef struct {
 
 static const km_code no_code = {0, 0};
 
-/* Whether so many groups hold the number. */
+/* Whether a number fits in `groups` groups. */
 static inline bool fits(int64_t number, unsigned groups)
 {
     uint64_t sign = ~((uint64_t)number >> 63) + 1;
     return ((uint64_t)number ^ sign) << 1 >> (KM_GROUP_BITS * groups) == 0;
 }
 
-/* Reads a code without a loop, whose end would be mispredicted. Eight characters can be read at
- * `at`. Gives no code if read_code_by_loop has to judge it. */
+/* Reads a code without a loop: the branch at the loop's end would be mispredicted. Needs 8 readable
+ * characters at `at`. Returns no_code if read_code_by_loop must decide. */
 static inline km_code read_code_at_once(const char *at)
 {
     const uint64_t each = UINT64_C(0x0101010101010101);
-    /* A character below KM_OFFSET is found to be wrong; what it borrows changes only characters
-     * behind it. */
+    /* A character below KM_OFFSET borrows from those after it, but sets bit 7 of its own byte: the
+     * code is refused below, or ends before that character. */
     uint64_t groups = km_load_bytes(at) - each * KM_OFFSET;
     uint64_t last = ~groups & each * KM_MORE;
     if (last == 0)
@@ -82,7 +82,7 @@ static inline km_code read_code_at_once(const char *at)
     groups &= km_range(0, 8 * n);
     if (n > KM_MAX_GROUPS || (groups & each * (0xff & ~(KM_MORE | KM_GROUP))))
         return no_code;
-    /* Groups of 5 bits are joined to 10, to 20 and to 40 bits. */
+    /* Joins groups of 5 bits to 10, then 20, then 40 bits. */
     groups &= each * KM_GROUP;
     groups = (groups & UINT64_C(0x001f001f001f001f)) | (groups & UINT64_C(0x1f001f001f001f00)) >> 3;
     groups = (groups & UINT64_C(0x000003ff000003ff)) | (groups & UINT64_C(0x03ff000003ff0000)) >> 6;
@@ -92,8 +92,8 @@ static inline km_code read_code_at_once(const char *at)
     return (km_code){(int64_t)((groups ^ sign) - sign), n};
 }
 
-/* Reads a code character by character. Gives no code, and says so in `failure`, if it is not
- * well-formed. */
+/* Reads a code character by character. If it is not well-formed, returns no_code and fills
+ * `failure`. */
 static km_code read_code_by_loop(const char *text, const char *at, const char *text_end,
                                  km_failure *failure)
 {
@@ -128,35 +128,35 @@ static km_code read_code_by_loop(const char *text, const char *at, const char *t
 /* The read_codes kernel stops before each code of more than three characters, and starting it costs
  * more than it gains for a few runs. */
 enum {
-    FEW_RUNS = 4,             /* a start that gave fewer runs was in vain */
-    MAX_STARTS_IN_VAIN = 4,   /* after so many of them in a row, */
-    RUNS_BETWEEN_STARTS = 32, /* so many runs are read code by code first */
+    FEW_RUNS = 4,             /* a start is in vain if it yields fewer runs than this */
+    MAX_STARTS_IN_VAIN = 4,   /* after this many starts in vain in a row, */
+    RUNS_BETWEEN_STARTS = 32, /* this many runs are read code by code before the next start */
 };
 
 /* Where reading stands. */
 typedef struct {
     const char *at;
     size_t index;       /* of the next run */
-    uint32_t before[2]; /* what the next two numbers are differences to: runs as they are in the
-                           text, which need not be canonical */
-    size_t start_from;  /* the index of the run from which on the kernel may be started */
-    unsigned in_vain;   /* starts in a row */
+    uint32_t before[2]; /* the runs that the next two codes are differences to, as in the text,
+                           which need not be canonical; 0 for codes that hold the run itself */
+    size_t start_from;  /* the kernel may be started at this run and later */
+    unsigned in_vain;   /* the number of starts in vain in a row */
 } text_state;
 
-/* The kernel looks two characters back, and at runs in the writer, which must be those of the text.
- */
+/* The kernel reads two characters before `at`, and appends its runs to the writer's. So the writer
+ * must hold exactly the runs of the text so far, none merged and none left out. */
 static inline bool may_start_kernel(const text_state *state, const char *text,
                                     const km_writer *writer)
 {
     return state->index >= state->start_from && state->at - text >= 2 && writer->n == state->index;
 }
 
-/* Lets the read_codes kernel read as far as it can. Returns false if what it met has to be judged
- * code by code, from the start of the text. */
+/* Lets the read_codes kernel read as far as it can. Returns false if the text must be read again
+ * from its start, code by code, to find the exact error or to accept what the kernel does not. */
 static bool read_by_kernel(const km_rle *rle, text_state *state, km_reader *reader)
 {
     km_writer *writer = &reader->writer;
-    unsigned foreground = writer->n & 1; /* whether the next run is */
+    unsigned foreground = writer->n & 1; /* 1 if the next run is foreground */
     km_codes codes = {.text = rle->chars,
                       .at = state->at,
                       .end = rle->chars + rle->length,
@@ -211,7 +211,8 @@ static bool read_text(const km_rle *rle, bool strict, bool kernel, km_reader *re
             return fail(failure, KM_OVERSHOOT, start, (int64_t)pixels_read(reader) + run);
         add_run(reader, state.index & 1, (uint32_t)run);
         state.before[0] = state.before[1];
-        /* No number is a difference to the first run. */
+        /* Codes 0 to 2 hold the run itself, later codes the difference to the run two before. So
+         * no code is a difference to run 0, and the base of code 2 is 0. */
         state.before[1] = state.index > 0 ? (uint32_t)run : 0;
         state.index++;
     }
@@ -234,7 +235,7 @@ bool km_read(const km_rle *rle, bool strict, uint32_t *runs, km_mask *mask, uint
              km_failure *failure)
 {
     km_reader reader = reader_start(runs);
-    /* Below that size, no run wraps around in the 32 bits of the kernel. */
+    /* Below 2**30 pixels, no run can wrap around in the kernel's 32 bits and so look valid. */
     bool kernel = km_simd.read_codes && (uint64_t)rle->height * rle->width < 1 << 30;
     bool fine = rle->chars ? read_text(rle, strict, kernel, &reader, failure)
                            : read_lengths(rle, strict, &reader, failure);
@@ -276,7 +277,7 @@ bool km_read_all(const km_rle *rles, size_t n, bool strict, uint32_t *runs, size
     return true;
 }
 
-enum { FIRST_DIFFERENCE = 3 }; /* the index of the first run that is written as one */
+enum { FIRST_DIFFERENCE = 3 }; /* the first run that is written as a difference */
 
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text)
 {

@@ -1,14 +1,16 @@
 /* Intersection over union of many masks with many others.
  *
- * Each mask is prepared once, in a form in which its intersection with another is quick to find:
+ * Each mask is prepared once, in one of two forms that make intersections fast:
  *
- *     spans   where the foreground of each column starts and ends. Most objects have a span or two
- * in a column, and vectors compare many columns at once. bits    a bit for each pixel of the mask's
- * box, in bands of 64 rows. For small masks, and for masks of many spans in a column.
+ *     spans   The first and last row of each span of foreground in a column. Most objects have one
+ *             or two spans a column, and vectors compare many columns at once.
+ *     bits    One bit for each pixel of the mask's box, in bands of 64 rows. For small masks, and
+ *             for masks with many spans a column.
  *
- * All masks of a call have the same form, the one that costs less for all of them. A mask for which
- * it would take too much memory has none, and its runs are compared with the other's runs. If such
- * a mask has many runs, it gets an index, in which masks of few runs look up theirs.
+ * All masks of a call use the form whose total estimated cost is lower; spans only if every mask
+ * with foreground can have them. A mask has no form if that would take too much memory. If one of
+ * two masks has none, they are compared run by run. A mask with many runs may get an index: the
+ * runs of a mask that has far fewer are looked up in it by binary search.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -48,8 +50,8 @@ static uint64_t intersection_of_runs(const km_mask *a, const km_mask *b)
     }
 }
 
-/* Writes the index of a mask: where each run ends, and how much foreground there is before that, in
- * 32 bits each. Returns the end of the index. */
+/* Writes the index of a mask: where each run ends, and the area of foreground up to there, in 32
+ * bits each. Returns the end of the index. */
 static uint64_t *fill_index(km_iou_mask *one, uint64_t *scratch)
 {
     const km_mask *mask = one->mask;
@@ -65,8 +67,8 @@ static uint64_t *fill_index(km_iou_mask *one, uint64_t *scratch)
     return scratch + mask->n_runs;
 }
 
-/* The first run from `i` on that ends behind the pixel, or n_runs: found in doubling steps, then by
- * halving. */
+/* The first run, from run `i` on, that ends after the pixel; n_runs if none does. Steps forward by
+ * 1, 2, 4, ... runs, then searches between the last two steps by halving. */
 static size_t run_at(const km_iou_mask *one, size_t i, uint64_t pixel)
 {
     size_t n = one->mask->n_runs, step = 1;
@@ -85,7 +87,7 @@ static size_t run_at(const km_iou_mask *one, size_t i, uint64_t pixel)
     return i;
 }
 
-/* How much foreground there is before a pixel of run `i`; or of all runs, if `i` is n_runs. */
+/* The area of foreground before a pixel of run `i`; all foreground if `i` is n_runs. */
 static uint64_t area_before(const km_iou_mask *one, size_t i, uint64_t pixel)
 {
     if (i == 0)
@@ -119,8 +121,8 @@ static uint32_t width_of(const km_spans *spans)
     return spans->right - spans->left;
 }
 
-/* Finds how many spans the columns have at most, and which columns have an nth. Leaves n_spans at 0
- * if there are more than KM_MAX_SPANS. */
+/* Finds the largest number of spans in a column, and for each n the range of columns that have an
+ * nth span. Leaves n_spans at 0 if a column has more than KM_MAX_SPANS. */
 static void measure_spans(km_iou_mask *one)
 {
     const km_mask *mask = one->mask;
@@ -251,17 +253,18 @@ static uint64_t intersection_of_bits(const km_iou_mask *a, const km_iou_mask *b)
     return km_simd.count_shared(&block);
 }
 
-/* ---- which form ---- */
+/* ---- choosing a form ---- */
 
-/* Masks are prepared if each is compared with so many others. For fewer, their runs are compared.
+/* If a mask is compared with fewer masks than this, preparing bits, spans or an index does not pay.
  */
 enum { PREPARE_FROM_MASKS = 3 };
 
-/* Masks of so many runs get an index. It is used if the other mask has RUNS_OF_A_LOOK_UP times
- * fewer runs: looking up a run takes about as long as walking through so many. */
+/* A mask gets an index if it has at least INDEX_FROM_RUNS runs. The index is used if the other mask
+ * has RUNS_OF_A_LOOK_UP times fewer runs: looking up one run takes about as long as walking through
+ * RUNS_OF_A_LOOK_UP runs. */
 enum { INDEX_FROM_RUNS = 64, RUNS_OF_A_LOOK_UP = 16 };
 
-/* A form takes at most so many words for each run of the mask. */
+/* A form may take at most this many words for each run of the mask. */
 enum { MAX_WORDS_A_RUN = 16 };
 
 static bool is_worth(uint64_t words, const km_iou_mask *one)
@@ -269,8 +272,8 @@ static bool is_worth(uint64_t words, const km_iou_mask *one)
     return words <= MAX_WORDS_A_RUN * (uint64_t)one->mask->n_runs;
 }
 
-/* What a comparison costs: as long as so many columns of spans take. To compare the nth spans of
- * one mask with those of another costs their columns, and a misprediction or two. */
+/* Relative cost of one comparison, in columns of spans. A pair of km_spans costs its columns, plus
+ * MISPREDICTION_COLUMNS for mispredicted branches; a word of bits costs WORD_OF_BITS_COLUMNS. */
 enum { MISPREDICTION_COLUMNS = 256, WORD_OF_BITS_COLUMNS = 6 };
 
 static uint64_t cost_of_spans(const km_iou_mask *one)
@@ -283,8 +286,8 @@ static uint64_t cost_of_bits(const km_iou_mask *one)
     return WORD_OF_BITS_COLUMNS * words_of_bits(one);
 }
 
-/* Gives masks of many runs an index, if some masks have no form and each is compared with enough
- * others. Returns how many words the indexes take. */
+/* If some masks with foreground have no bits, gives an index to each mask that has many runs and is
+ * compared with enough others. Returns how many words the indexes take. */
 static size_t choose_indexed(km_iou_mask *prepared, size_t n_a, size_t n_b)
 {
     size_t words = 0, with_bits = 0, n = n_a + n_b;
@@ -351,7 +354,7 @@ static uint64_t intersection(const km_iou_mask *a, const km_iou_mask *b)
     return intersection_of_runs(a->mask, b->mask);
 }
 
-/* About how much work it is to compare two masks, for the watch. */
+/* An estimate of the work to compare two masks, for the watch. */
 static uint64_t work_of(const km_iou_mask *a, const km_iou_mask *b)
 {
     if (a->n_spans && b->n_spans) {
@@ -378,8 +381,8 @@ bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, do
         if (km_stopped(watch, (uint64_t)(scratch - start) + prepared[i].mask->n_runs))
             return false;
     }
-    for (size_t i = 0; i < n_a + n_b;
-         i++) { /* behind the bits, which are aligned: an index is not */
+    /* Indexes come after the bits: bits must be aligned, and an index has any number of words. */
+    for (size_t i = 0; i < n_a + n_b; i++) {
         if (prepared[i].wants_index)
             scratch = fill_index(&prepared[i], scratch);
         if (km_stopped(watch, prepared[i].mask->n_runs))
@@ -390,7 +393,7 @@ bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, do
             uint64_t shared = intersection(&a[i], &b[j]);
             uint64_t together = a[i].area + b[j].area - shared;
             *iou++ = together > 0 ? (double)shared / (double)together : 0.0;
-            if (watch && km_stopped(watch, work_of(&a[i], &b[j])))
+            if (km_stopped(watch, work_of(&a[i], &b[j])))
                 return false;
         }
     return true;

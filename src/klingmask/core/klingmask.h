@@ -14,8 +14,8 @@
  *
  * Runs are uint32, go down the columns of the image and alternate between background and
  * foreground, starting with background. They are canonical if there is at least one and none but
- * the first is 0. Every function takes and gives canonical runs, save km_read, which makes them so.
- * An image has fewer than 2**32 pixels.
+ * the first is 0. All functions write canonical runs, and all expect them, except those that read a
+ * km_rle. An image has fewer than 2**32 pixels.
  */
 #ifndef KLINGMASK_H
 #define KLINGMASK_H
@@ -26,7 +26,7 @@
 
 #define KM_MAX_PIXELS UINT32_MAX
 
-/* One mask: canonical runs, which are somebody else's, and the size of its image. */
+/* One mask: canonical runs, which belong to the caller, and the size of its image. */
 typedef struct {
     const uint32_t *runs;
     size_t n_runs;
@@ -96,38 +96,37 @@ typedef struct {
     int64_t value;   /* the character, the run, or the sum of the runs */
 } km_failure;
 
-/* Kernels may write so many runs past the last one. */
+/* Kernels may write up to this many runs past the last one. */
 enum { KM_READ_SLACK = 32 };
 
-/* The most runs that an rle may become. */
+/* The largest number of runs that an rle may become. */
 static inline size_t km_read_capacity(const km_rle *rle)
 {
     return rle->length + 2;
 }
 
-/* What a batch of rles needs. */
+/* The memory that a batch of rles needs. */
 typedef struct {
     size_t total, largest; /* capacities: their sum, and the largest */
-    size_t same;           /* how many, from the first on, have the size of the first */
+    size_t same;           /* number of leading rles with the size of the first */
 } km_batch;
 
 km_batch km_survey(const km_rle *rles, size_t n);
 
-/* Reads an rle into canonical runs, points `mask` at them and gives their area. `runs` has room
- * for its capacity and KM_READ_SLACK. Strict reading refuses codes that are longer than they need
- * be and runs that fall short of the image. Otherwise missing pixels are background. If the rle
- * is not well-formed, returns false and what is wrong in `failure` (as index 0). */
+/* Reads an rle into canonical runs, points `mask` at them and sets `*area`. `runs` has room for its
+ * capacity and KM_READ_SLACK. Strict reading refuses codes that are longer than needed and runs
+ * that fall short of the image. Otherwise missing pixels are background. If the rle is not
+ * well-formed, returns false and fills `failure` (its index is 0). */
 bool km_read(const km_rle *rle, bool strict, uint32_t *runs, km_mask *mask, uint64_t *area,
              km_failure *failure);
 
 /* Reads n rles into `masks` (n), with their runs one after the other in `runs`, which has room
- * for the sum of their capacities and KM_READ_SLACK. Stops at the first failure, as km_read does.
+ * for the sum of their capacities and KM_READ_SLACK. Stops at the first failure and describes it.
  * On success `*n_runs` is the number of runs written. */
 bool km_read_all(const km_rle *rles, size_t n, bool strict, uint32_t *runs, size_t *n_runs,
                  km_mask *masks, km_failure *failure, km_watch *watch);
 
-/* Room for so many runs as text: 7 characters for each, and 64 that kernels may write past the last
- * one. */
+/* Characters that the text of n runs needs: 7 a run, and 64 for vector stores past the end. */
 static inline size_t km_format_capacity(size_t n_runs)
 {
     return n_runs * 7 + 64;
@@ -136,13 +135,13 @@ static inline size_t km_format_capacity(size_t n_runs)
 /* Writes runs as text, without a 0 at the end. Returns the length of the text. */
 size_t km_format(const uint32_t *runs, size_t n_runs, char *text);
 
-/* ---- raster.c: runs <-> pixels of one byte; foreground is what is not 0 ---- */
+/* ---- raster.c: runs <-> pixels of one byte; foreground pixels are not 0 ---- */
 
-/* Which memory holds all pixels that the caller writes at once: the L2 cache, the L3 cache, or only
- * the memory itself. Pixels are written in the way that is fastest there; they are the same. */
+/* The first memory that holds all pixels of the call: L2 cache, L3 cache or main memory. It decides
+ * which stores are used, since each is fastest in one of them. The result is the same. */
 typedef enum { KM_TO_L2, KM_TO_L3, KM_TO_MEMORY } km_destination;
 
-/* Column-major, contiguous. `cleared` says that all pixels are 0 before. */
+/* Column-major, contiguous. `cleared`: all pixels are 0 before the call. */
 void km_decode_columns(const km_mask *mask, uint8_t value, bool cleared, km_destination destination,
                        uint8_t *pixels);
 
@@ -161,9 +160,9 @@ typedef struct {
  * 64 bits, and bit i of word j is for column 64 * j + i of the box. */
 void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits);
 
-/* Pixels are encoded in two steps, so that the caller can make room for just the runs. km_scan_*
- * finds the changes, in a scratch of km_scan_*_scratch() words of 64 bits, and returns the number
- * of runs. km_runs_* writes that many. In between, the scratch may not be moved. */
+/* Pixels are encoded in two steps, so that the caller can allocate memory for exactly the runs.
+ * km_scan_* finds the changes, in a scratch of km_scan_*_scratch() words of 64 bits, and returns
+ * the number of runs. km_runs_* writes that many. In between, the scratch must not be moved. */
 size_t km_scan_columns_scratch(uint32_t height, uint32_t width);
 size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, uint64_t *scratch);
 void km_runs_columns(const uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *runs);
@@ -183,8 +182,7 @@ typedef enum {
     KM_UNION = 0xe
 } km_operation;
 
-/* Combines two masks. `runs` has room for a->n_runs + b->n_runs. Returns the number of runs, as all
- * functions do that write runs. */
+/* Combines two masks. `runs` has room for a->n_runs + b->n_runs. Returns the number of runs. */
 size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, uint32_t *runs);
 
 /* The KM_UNION or KM_INTERSECTION of n >= 1 masks. `runs` has room for km_total_runs(), `scratch`
@@ -199,10 +197,10 @@ size_t km_complement(const km_mask *mask, uint32_t *runs);
 
 /* ---- votes.c: which group of masks has the most at each pixel ---- */
 
-/* Mask i belongs to group groups[i] < n_groups < 2**31. At each pixel the group with the most masks
- * that have foreground there wins; of several with as many, the one with the largest number.
- * Writes the pixels that each group wins to `winners` (n_groups); their runs go to `runs`. All
- * masks have one size, and there is one. Returns false if it was stopped. */
+/* Mask i belongs to group groups[i] < n_groups < 2**31. Each pixel goes to the group with the most
+ * masks that have foreground there; in a tie, to the one with the largest number. Writes the pixels
+ * that each group wins to `winners` (n_groups); their runs go to `runs`. There is at least one
+ * mask, and all have one size. Returns false if it was stopped. */
 size_t km_plurality_capacity(const km_mask *masks, size_t n, uint32_t n_groups); /* runs */
 size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups);  /* 64-bit words */
 bool km_plurality(const km_mask *masks, const uint32_t *groups, size_t n, uint32_t n_groups,
@@ -253,15 +251,15 @@ size_t km_transform_mask(const km_transform *transform, const km_mask *mask, uin
 
 typedef struct {
     const km_mask *mask;
-    uint8_t color[4]; /* red, green, blue, and the alpha of what is opaque */
+    uint8_t color[4]; /* red, green, blue, and 255, the alpha of an opaque pixel */
     uint8_t opacity;
     uint32_t outline; /* width of an opaque line along the edge, within the mask; 0 for none */
 } km_layer;
 
-/* Lays the layers, one after the other, over an image of 3 channels (RGB) or 4 (RGBA, straight
- * alpha), with `stride` bytes from row to row. `scratch` has `words` words of 64 bits, at least
+/* Blends the layers, in order, over an image of 3 channels (RGB) or 4 (RGBA, straight alpha), with
+ * `stride` bytes from row to row. `scratch` has `words` words of 64 bits, at least
  * km_blend_scratch(): a few MiB, or what the largest mask needs. Returns false if it was stopped;
- * then some layers are laid. */
+ * the image is then partly blended. */
 size_t km_blend_scratch(const km_layer *layers, size_t n);
 bool km_blend(const km_layer *layers, size_t n, unsigned channels, uint8_t *pixels,
               ptrdiff_t stride, uint64_t *scratch, size_t words, km_watch *watch);
@@ -283,31 +281,32 @@ void km_centroid(const km_mask *mask, double *x, double *y);
 
 km_box km_bounds(const km_mask *mask);
 
-/* Measures n rles: their areas, and their boxes (x, y, width, height); either may be NULL. They
- * are read strictly, each into `runs`, which has room for the largest capacity and KM_READ_SLACK.
- * Stops at the first failure, as km_read does. */
+/* Measures n rles: their areas, and their boxes (x, y, width, height). Either array may be NULL.
+ * The rles are read strictly, one after the other, into `runs`, which has room for the largest
+ * capacity and KM_READ_SLACK. Stops at the first failure and describes it, as km_read does. */
 bool km_measure(const km_rle *rles, size_t n, uint32_t *runs, int64_t *areas, int64_t *boxes,
                 km_failure *failure, km_watch *watch);
 
 /* ---- iou.c: intersection over union ---- */
 
-/* The first span of foreground in each column, or the second, and so on: rows firsts[i] to ends[i]
- * - 1 of column left + i, both 0 if the column has no such span. Columns left to right - 1 are
- * listed; both are multiples of KM_SPAN_COLUMNS. The image has fewer than 2**15 rows. */
+/* The nth span of foreground of each column, for one n. That of column left + i has the rows from
+ * firsts[i] to ends[i] - 1; both are 0 if the column has no nth span. The columns from left to
+ * right - 1 are listed; left and right are multiples of KM_SPAN_COLUMNS. The image has fewer than
+ * 2**15 rows. */
 enum { KM_SPAN_COLUMNS = 16 };
 typedef struct {
     uint32_t left, right;
     uint16_t *firsts, *ends;
 } km_spans;
 
-/* A mask that is prepared for km_iou: its measures, and its foreground in some of the forms that
- * iou.c describes. */
+/* A mask prepared for km_iou: area, box, and the foreground as spans or bits, if it has either. A
+ * mask of many runs may have an index. iou.c describes these. */
 enum { KM_MAX_SPANS = 8 };
 typedef struct {
     const km_mask *mask;
     uint64_t area;
     km_box box;
-    unsigned n_spans;             /* the most that a column has; 0 if they are not used */
+    unsigned n_spans;             /* of the column with the most; 0 if spans are not used */
     km_spans spans[KM_MAX_SPANS]; /* the first spans, the second, ... */
     bool wants_bits;
     const uint64_t *bits;
@@ -318,8 +317,8 @@ typedef struct {
 /* Intersection over union of each a with each b, row-major (n_a, n_b): 0 where both masks are
  * empty. All masks have one size. It takes two steps. km_iou_prepare measures the masks into
  * `prepared` (n_a + n_b) and returns how many words of 64 bits km_iou needs as `scratch`: at most a
- * fixed multiple of the runs. If it is 0, `scratch` may be NULL. km_iou returns false if it was
- * stopped. */
+ * fixed multiple of the runs. If that is 0, `scratch` may be NULL. km_iou returns false if stopped.
+ */
 size_t km_iou_prepare(const km_mask *a, size_t n_a, const km_mask *b, size_t n_b,
                       km_iou_mask *prepared);
 bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, double *iou,
@@ -327,7 +326,7 @@ bool km_iou(km_iou_mask *prepared, size_t n_a, size_t n_b, uint64_t *scratch, do
 
 /* ---- batch.c: loops over many masks ---- */
 
-/* How many masks at the start have the size of the first: n if all do. */
+/* The number of leading masks with the size of the first: n if all have it. */
 size_t km_count_same_size(const km_mask *masks, size_t n);
 
 bool km_equal(const km_mask *a, const km_mask *b, size_t n);
@@ -335,13 +334,13 @@ bool km_equal(const km_mask *a, const km_mask *b, size_t n);
 /* The runs of all masks together. */
 size_t km_total_runs(const km_mask *masks, size_t n);
 
-/* The most runs that one of the masks has. */
+/* The number of runs of the mask that has the most. */
 size_t km_most_runs(const km_mask *masks, size_t n);
 
 /* Points `masks`, whose n_runs are set, at runs that lie one after the other. */
 void km_lay_out(km_mask *masks, size_t n, const uint32_t *runs);
 
-/* Picks the masks at the indices, which are below their number. */
+/* Picks the masks at `indices`; each index is below the number of masks. */
 void km_pick(const km_mask *masks, const int64_t *indices, size_t n, km_mask *picked);
 
 /* Copies the masks, and their runs into `runs` (km_total_runs()), one after the other. */
@@ -368,8 +367,8 @@ typedef struct {
  * they are written past the caches. */
 typedef struct {
     uint8_t value; /* of the foreground */
-    bool zeroed;   /* the pixels are 0, and may lie in pages that do not exist before they are
-                      written to */
+    bool zeroed;   /* the pixels are 0 already: outside a mask's box nothing is written, since the
+                      first write to a new page is a page fault */
     uint64_t bytes;
 } km_painting;
 
@@ -415,7 +414,7 @@ typedef struct {
 
 size_t km_count_pairs(const km_pairs *pairs);
 
-/* How many pairs at the start are of one size each: all if no pair differs. */
+/* The number of leading pairs whose two masks have one size: all if no pair differs. */
 size_t km_count_same_size_pairs(const km_pairs *pairs);
 
 /* Combines each pair. `runs` has room for km_runs_of_pairs(). Returns false if it was stopped. */

@@ -14,7 +14,7 @@ uint64_t km_area(const km_mask *mask)
     return area;
 }
 
-/* As the kernel row_range, run by run, for images of any size. */
+/* Same result as the row_range kernel, computed run by run, for images of any size. */
 static void row_range_by_runs(km_row_range *range)
 {
     const uint32_t *runs = range->runs, *runs_end = runs + 2 * range->pairs;
@@ -41,8 +41,8 @@ km_box km_bounds(const km_mask *mask)
     km_columns(mask, &left, &right);
     bool kernel = km_simd.row_range && km_pixels(mask) < UINT64_C(1) << 31 && mask->width < 1 << 20;
     (kernel ? km_simd.row_range : row_range_by_runs)(&range);
-    if (range.bottom >
-        mask->height) /* a run goes on in the next column: all rows have foreground */
+    /* If a run goes on in the next column, the box has all rows. */
+    if (range.bottom > mask->height)
         range = (km_row_range){.top = 0, .bottom = mask->height};
     return (km_box){left, (uint32_t)range.top, right - left, (uint32_t)(range.bottom - range.top)};
 }

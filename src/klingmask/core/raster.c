@@ -1,12 +1,12 @@
 /* runs <-> pixels, in column-major and in row-major order.
  *
- * Runs go down the columns, and most pixels in memory go along the rows. To step from row to row
- * for each pixel would be slow, so there are bits in between, 64 pixels a word. A bit that is set
- * in the *changes* says that a pixel differs from the one before it in column-major order: a run
- * has two of them, however long it is. Decoding to rows draws the changes of a mask and then, row
- * by row, turns them into foreground. Encoding from rows finds the changes row by row and
- * transposes them in tiles of 64 x 64 to read them down the columns. core/README.md draws these
- * layouts.
+ * Runs go down the columns, and most pixels in memory go along the rows. Stepping from row to row
+ * for each pixel would be slow, so there are bits in between, 64 pixels a word. A bit of the
+ * *changes* is set if its pixel differs from the one before it in column-major order: a run of
+ * foreground has one where it starts and one after its end. Decoding to rows draws the changes of a
+ * mask and then, row by row, turns them into foreground. Encoding from rows finds the changes row
+ * by row and transposes them in tiles of 64 x 64 to read them down the columns. core/README.md
+ * draws these layouts.
  */
 #include "bits.h"
 #include "klingmask.h"
@@ -55,9 +55,9 @@ static inline void change(const km_window *window, uint64_t row, uint32_t column
                                                                               << bit % KM_WORD;
 }
 
-/* Draws the changes of a mask whose foreground is all in the window. Here a pixel is compared with
- * the one above it, and there is background above each column: if a run goes on into a column, the
- * first pixel of that column is a change. */
+/* Draws the changes of a mask whose foreground lies in the window. Here a change is a difference to
+ * the pixel above, with background above each column: if a run goes on into a column, the first
+ * pixel of that column is a change. */
 static void draw_changes(const km_mask *mask, const km_window *window)
 {
     uint32_t height = mask->height;
@@ -87,8 +87,8 @@ static void clear(uint8_t *pixels, ptrdiff_t stride, uint32_t height, uint32_t w
         km_simd.clear(pixels + (ptrdiff_t)y * stride, width, in_l2);
 }
 
-/* Whether the foreground spans at most half of the columns: then clearing all and painting only
- * those is less work. */
+/* Whether the foreground spans at most half of the columns. Then it is less work to clear the image
+ * and paint only these columns. */
 static bool is_narrow(const km_mask *mask)
 {
     uint32_t left = 0, right = 0;
@@ -104,7 +104,7 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_destina
     if (height == 0 || width == 0)
         return;
     km_box box = km_bounds(mask);
-    bool in_step = stride % KM_CACHE_LINE == 0; /* all rows start alike within cache lines */
+    bool in_step = stride % KM_CACHE_LINE == 0; /* every row starts at the same offset in a line */
     bool in_l2 = destination == KM_TO_L2;
     bool past_caches = destination == KM_TO_MEMORY && in_step && !cleared;
     bool narrow = cleared || (!past_caches && is_narrow(mask));
@@ -112,8 +112,8 @@ void km_decode_rows(const km_mask *mask, uint8_t value, bool cleared, km_destina
         clear(pixels, stride, height, width, in_l2);
     if (narrow && box.width == 0)
         return;
-    /* Vectors are stored faster if they do not cross cache lines: if possible, bit 0 of each word
-     * is for a pixel that starts one. */
+    /* Stores that do not cross cache lines are faster: if possible, bit 0 of each word is a pixel
+     * that starts a cache line. */
     uint32_t past = in_step ? (uint32_t)((uintptr_t)pixels % KM_CACHE_LINE) : 0, skip = past;
     uint32_t left = 0, right = narrow ? box.x + box.width : width;
     if (narrow && (box.x + past) % KM_CACHE_LINE <= box.x) {
@@ -150,9 +150,8 @@ void km_draw_bits(const km_mask *mask, km_box box, uint64_t *bits)
 
 /* ---- pixels -> runs ---- */
 
-/* A line of pixels is packed and searched block by block. Where memory is read as several streams,
- * a block is what these read at once. Else the block is short, so that its pixels and bits stay in
- * the L1 cache. */
+/* A line of pixels is packed and searched block by block. With interleaved reading, a block is one
+ * round of all streams. Otherwise the pixels and bits of a block fit the L1 cache. */
 enum { STREAMS_BLOCK_PIXELS = KM_STREAMS * KM_STREAM_BYTES, L1_BLOCK_PIXELS = 16384 };
 
 enum {
@@ -160,16 +159,16 @@ enum {
     TILE_WORDS = (sizeof(km_tile) + 7) / 8,
 };
 
-/* What the first step of encoding finds: how many words or tiles with changes, and whether the
- * changes are dense. It is at the start of the caller's scratch. */
+/* The result of the first step of encoding, at the start of the caller's scratch: the number of
+ * words or tiles with changes, and whether the changes are dense. */
 typedef struct {
     uint64_t n, dense;
 } km_found;
 
 enum { FOUND_WORDS = (sizeof(km_found) + 7) / 8 };
 
-/* The scratch of rows: what is found; the words of the row above, and behind them those of up to 64
- * rows (at `bits`); the first tile of each 64 columns, or NULL; and the tiles. */
+/* The scratch of rows: km_found; the words of the row above, followed by those of up to 64 rows (at
+ * `bits`); the first tile of each 64 columns, or NULL; and the tiles. */
 typedef struct {
     km_found *found;
     uint64_t *bits;
@@ -201,8 +200,8 @@ size_t km_scan_rows_scratch(uint32_t height, uint32_t width)
            TILE_WORDS * words * km_words(height);
 }
 
-/* The scratch of columns: what is found; the last word of the block before, and behind it those of
- * a block; and the list of words with changes, which starts here. */
+/* The scratch of columns: km_found; the last word of the block before; the words of a block; and
+ * the list of words with changes, which starts here. */
 static size_t listed_at(size_t words)
 {
     size_t block = STREAMS_BLOCK_PIXELS / KM_WORD;
@@ -222,7 +221,7 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
     km_tally tally = {0, 0};
     uint64_t *bits = scratch + FOUND_WORDS + 1;
     km_changes *listed = (km_changes *)(scratch + listed_at(km_words(n)));
-    /* Whether the last block ended with background: then more of it is likely to follow. */
+    /* Whether the last block ended with background: then more background is likely to follow. */
     bool skipping = true;
     size_t block = km_simd.interleave ? STREAMS_BLOCK_PIXELS : L1_BLOCK_PIXELS;
     bits[-1] = 0;
@@ -233,13 +232,14 @@ size_t km_scan_columns(const uint8_t *pixels, uint32_t height, uint32_t width, u
         size_t words = km_words(some);
         if (words == 0)
             break;
-        /* The block is packed as rows, one for each stream, if these have whole words. */
+        /* A block of all streams is packed as one row a stream, so that pack_rows reads them in
+         * turn. */
         size_t rows = some == STREAMS_BLOCK_PIXELS ? KM_STREAMS : 1;
         km_simd.pack_rows(pixels + first, (ptrdiff_t)(some / rows), rows, some / rows, bits);
         uint64_t *last = &bits[words - 1];
         unsigned tail = some % KM_WORD;
         if (tail > 0 && *last >> (tail - 1))
-            *last |= ~UINT64_C(0) << tail; /* behind foreground, 0 would be a change */
+            *last |= ~UINT64_C(0) << tail; /* after foreground, a 0 would be a change */
         size_t found = km_simd.list_line(bits, words, (uint32_t)first, listed + n_listed, &tally);
         n_listed += found;
         bits[-1] = *last;
@@ -342,7 +342,7 @@ void km_runs_rows(uint64_t *scratch, uint32_t height, uint32_t width, uint32_t *
             for (const km_tile *tile = first; tile; tile = tile->next) {
                 km_changes changes = {tile->columns[km_tile_slot(in_word)],
                                       column * height + tile->row};
-                if (!dense) { /* without the list, which would take a tenth of all time */
+                if (!dense) { /* writes at once: listing would take a tenth of the time */
                     runs = km_write_ends(changes, &end, runs);
                     continue;
                 }

@@ -6,14 +6,14 @@
 #include "klingmask.h"
 #include "simd/simd.h"
 
-/* Runs written so far, always canonical: neighbours of one kind are merged and empty runs left out.
+/* Runs written so far, always canonical: adjacent runs of one kind are merged, empty runs left out.
  */
 typedef struct {
     uint32_t *runs;
     size_t n;
 } km_writer;
 
-/* `runs` has room for one run more than will be appended. */
+/* `runs` has room for one run more than are appended. */
 static inline km_writer km_writer_start(uint32_t *runs)
 {
     runs[0] = 0;
@@ -31,8 +31,8 @@ static inline void km_write(km_writer *writer, unsigned foreground, uint32_t len
         writer->runs[writer->n++] = length;
 }
 
-/* Appends a run for each change, which ends there. The run before ended at `*end`, which becomes
- * the end of the last one. Returns where the next run goes. */
+/* Writes one run for each change; the run ends at that change. The first starts at `*end`, which is
+ * then set to the end of the last. Returns where the next run goes. */
 static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_t *runs)
 {
     uint32_t before = *end;
@@ -45,11 +45,10 @@ static inline uint32_t *km_write_ends(km_changes changes, uint32_t *end, uint32_
     return runs;
 }
 
-/* Words with changes that are listed, where there are many, before they become runs: the list stays
- * in the L1 cache. */
+/* Number of words listed before they become runs; the list fits the L1 cache. */
 enum { KM_LIST_WORDS = 256 };
 
-/* The same for n words, each of which has changes. */
+/* The same for n words with changes in each. */
 static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool dense, uint32_t *end,
                                       uint32_t *runs)
 {
@@ -63,15 +62,15 @@ static inline uint32_t *km_write_runs(const km_changes *listed, size_t n, bool d
     return runs;
 }
 
-/* Whether words have so many changes that the kernel write_dense is faster than a loop over them,
- * whose end is mispredicted. Of the masks in bench/, objects have up to 1.3 changes a word, in
- * columns and in tiles, and noisy masks 3. */
+/* Whether a word has so many changes on average that the kernel write_dense is faster than
+ * km_write_ends, whose loop has an end that is often mispredicted. Of the masks in bench/, objects
+ * have up to 1.3 changes a word, in columns and in tiles, and noisy masks 3. */
 static inline bool km_is_dense(km_tally tally)
 {
     return tally.changes > 2 * tally.words;
 }
 
-/* The columns that foreground spans: left to right - 1. The mask has foreground. */
+/* The columns from the first foreground to the last: left to right - 1. The mask is not empty. */
 static inline void km_columns(const km_mask *mask, uint32_t *left, uint32_t *right)
 {
     uint64_t end = km_pixels(mask) - (mask->n_runs % 2 ? mask->runs[mask->n_runs - 1] : 0);
@@ -116,7 +115,7 @@ static inline km_walk km_walk_start(const km_mask *mask)
     return (km_walk){mask, 1, 0, {0, 0}};
 }
 
-/* Gives the next piece, down the columns and from left to right. Returns false at the end. */
+/* Sets `*piece` to the next one, down the columns, from left to right. Returns false at the end. */
 static inline bool km_walk_on(km_walk *walk, km_piece *piece)
 {
     uint32_t height = walk->mask->height;
@@ -137,9 +136,9 @@ static inline bool km_walk_on(km_walk *walk, km_piece *piece)
     return true;
 }
 
-/* How many columns the piece stands for. If it has a whole column, it stands for all whole columns
- * of its run, and the walk goes on behind them: a few bytes of text can claim a run over millions
- * of columns. */
+/* If a piece fills a column, returns the number of full columns of its run from there on, and moves
+ * the walk past them. Otherwise returns 1. A few bytes of text can claim a run over millions of
+ * columns, so callers must not visit each. */
 static inline uint32_t km_walk_whole_columns(km_walk *walk, const km_piece *piece)
 {
     uint32_t height = walk->mask->height;

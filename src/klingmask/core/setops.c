@@ -1,5 +1,5 @@
-/* Set algebra: from canonical runs to canonical runs, without pixels. Two masks are merged run by
- * run. Many are united in bits, column-major, where that is faster. */
+/* Set algebra on canonical runs, without pixels. Two masks are merged run by run. More than two are
+ * combined as column-major bits where that is faster. */
 #include "bits.h"
 #include "klingmask.h"
 #include "runs.h"
@@ -32,8 +32,8 @@ size_t km_combine(km_operation operation, const km_mask *a, const km_mask *b, ui
     return writer.n;
 }
 
-/* Combines neighbours, then the results, and so on, as merge sort does: a run takes part in log n
- * merges and not in n. `folds` has room for n masks, `other` for all runs. */
+/* Combines masks in pairs, then the results in pairs, and so on, as merge sort does: a run takes
+ * part in log n merges instead of n. `folds` has room for n masks, `other` for all runs. */
 static size_t combine_by_merging(km_operation operation, const km_mask *masks, size_t n,
                                  uint32_t *runs, km_mask *folds, uint32_t *other, km_watch *watch)
 {
@@ -65,7 +65,7 @@ static size_t combine_by_merging(km_operation operation, const km_mask *masks, s
     return level[0].n_runs;
 }
 
-/* Pixels from..to - 1, in column-major order: what lies outside them is known. */
+/* The pixels from..to - 1, in column-major order, that can differ from background. */
 typedef struct {
     uint64_t from, to;
 } km_extent;
@@ -103,10 +103,10 @@ static km_extent extent_of_intersection(const km_mask *masks, size_t n)
     return shared.from < shared.to ? shared : (km_extent){0, 0};
 }
 
-/* Makes a line of bits, of which the first is for the first pixel of the extent. A bit is set if
- * the pixel is foreground in some mask (or, without `foreground`, background in some mask), and
- * past the extent. Full words at both ends are left out of the next masks: of an intersection of
- * masks that have little in common, that is soon all of them. */
+/* ORs the foreground (or, without `foreground`, the background) of all masks into `bits`. Bit 0 is
+ * pixel extent.from; bits past the extent are set. Full words at both ends are skipped for the
+ * masks that follow: if masks have little in common, their backgrounds soon fill all words. Returns
+ * false if it was stopped. */
 static bool unite_bits(const km_mask *masks, size_t n, bool foreground, km_extent extent,
                        uint64_t *bits, km_watch *watch)
 {
@@ -131,9 +131,8 @@ static bool unite_bits(const km_mask *masks, size_t n, bool foreground, km_exten
     return true;
 }
 
-/* A union is the foreground of all masks together. An intersection is what the background of all
- * masks together leaves. The line of bits is at scratch[1]; outside the extent there is background.
- */
+/* Union: OR of the foregrounds. Intersection: complement of the OR of the backgrounds. The bits
+ * start at scratch[1]; the word before them is background, as all pixels outside the extent are. */
 static size_t combine_by_bits(km_operation operation, const km_mask *masks, size_t n,
                               uint32_t *runs, uint64_t *scratch, km_watch *watch)
 {
@@ -153,7 +152,7 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
         size_t found = km_simd.list_line(bits + i, some, first, listed, &tally);
         next = km_write_runs(listed, found, km_is_dense(tally), &end, next);
     }
-    /* If the extent ends with foreground, no change in the bits ends its run. */
+    /* If the last bit is foreground, no change follows that would end its run: it is added here. */
     if ((bits[(ptrdiff_t)words - 1] ^ background) >> (KM_WORD - 1)) {
         *next++ = (uint32_t)extent.to - end;
         end = (uint32_t)extent.to;
@@ -163,12 +162,12 @@ static size_t combine_by_bits(km_operation operation, const km_mask *masks, size
     return (size_t)(next - runs);
 }
 
-/* How many words of bits to make, or 0 if merging runs is faster. Merging takes time for each run,
- * and bits for each word. A few runs in a large image are too many words to read. A mask of many
- * runs and many of a few runs that span the image are too many words to set. */
+/* Words of bits to use, or 0 to merge runs. With bits, each word of the extent is read once, and
+ * each mask may write each word of its own extent. So they are used if there are at most 8 words to
+ * read and 64 to write for each run of all masks. */
 static size_t words_worth_it(const km_mask *masks, size_t n)
 {
-    enum { MAX_READ_A_RUN = 8, MAX_SET_A_RUN = 64 }; /* words */
+    enum { MAX_READ_A_RUN = 8, MAX_SET_A_RUN = 64 }; /* words per run */
     km_extent all = extent_of_union(masks, n);
     uint64_t words = km_words(all.to - all.from), set = 0, total = km_total_runs(masks, n);
     for (size_t i = 0; i < n; i++) {
@@ -183,7 +182,7 @@ size_t km_combine_all_scratch(const km_mask *masks, size_t n)
 {
     size_t words = words_worth_it(masks, n);
     if (words > 0)
-        return 1 + words + KM_VECTOR_WORDS; /* kernels read and write past the line */
+        return 1 + words + KM_VECTOR_WORDS; /* kernels read and write past the bits */
     return (n * sizeof(km_mask) + km_total_runs(masks, n) * sizeof(uint32_t)) / sizeof(uint64_t) +
            1;
 }

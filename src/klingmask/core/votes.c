@@ -1,9 +1,9 @@
 /* Which of several groups of masks has the most masks at each pixel.
  *
- * A mask changes colour where a run ends. These places are sorted, and a sweep over them keeps the
- * number of masks of each group that have foreground there, in a tournament tree: the root is the
- * group that is ahead. Time and memory grow with the runs of all masks, not with their number times
- * itself.
+ * Each end of a run is an event: from that pixel on, a mask has foreground, or no longer has it.
+ * The events are sorted by place. A sweep over them counts, for each group, the masks that have
+ * foreground, in a tournament tree whose root is the group that is ahead. So time and memory grow
+ * with the runs of all masks, not with the square of the number of masks.
  */
 #include "klingmask.h"
 
@@ -21,8 +21,8 @@ static uint32_t place_of(uint64_t event)
     return (uint32_t)(event >> 32);
 }
 
-/* Sorts by place, a byte of it at a time; `other` has room for n events. Returns which of the two
- * holds the result. */
+/* Sorts by place, one byte of it at a time (radix sort). `other` has room for n events. Returns the
+ * array that holds the result, `events` or `other`. */
 static uint64_t *sort_by_place(uint64_t *events, uint64_t *other, size_t n)
 {
     for (unsigned shift = 32; shift < 64; shift += 8) {
@@ -51,8 +51,9 @@ static size_t leaves_for(uint32_t n_groups)
     return leaves;
 }
 
-/* A node of the tournament: masks in the upper half, the group in the lower, so that the larger is
- * the winner, and of two with as many masks the later group. */
+/* Counts one mask more, or one less, for a group. A node of the tree has the number of masks in its
+ * upper half and the group in its lower half. So the larger node wins, and in a tie the group with
+ * the larger number. */
 static void count_vote(uint64_t *tree, size_t leaves, uint32_t group, bool starts)
 {
     size_t node = leaves + group;
@@ -67,14 +68,14 @@ static void count_vote(uint64_t *tree, size_t leaves, uint32_t group, bool start
     }
 }
 
-#define NOBODY UINT32_MAX /* no group: more than an enum holds in ISO C */
+#define NOBODY UINT32_MAX /* no group; not an enum, which in ISO C is an int */
 
 static uint32_t group_ahead(const uint64_t *tree)
 {
     return tree[1] >> 32 ? (uint32_t)tree[1] : NOBODY;
 }
 
-/* The scratch: two times the events, the tree, and what is known of each group's runs. */
+/* The scratch: two arrays of events, the tree, and the end of each group's last run. */
 size_t km_plurality_scratch(const km_mask *masks, size_t n, uint32_t n_groups)
 {
     return 2 * km_total_runs(masks, n) + 2 * leaves_for(n_groups) + n_groups;
@@ -85,8 +86,8 @@ size_t km_plurality_capacity(const km_mask *masks, size_t n, uint32_t n_groups)
     return 2 * km_total_runs(masks, n) + n_groups;
 }
 
-/* Lists the stretches of one winner: where each starts, and whose it is. They take the place of the
- * events, of which there are at least as many. */
+/* Lists the stretches of pixels that one group wins: start and group. They overwrite the events,
+ * which are at least as many. Returns false if it was stopped. */
 static bool list_stretches(uint64_t *events, size_t n_events, uint64_t *tree, size_t leaves,
                            size_t *n_stretches, km_watch *watch)
 {
@@ -152,7 +153,7 @@ bool km_plurality(const km_mask *masks, const uint32_t *groups, size_t n, uint32
         uint64_t end = 0;
         for (size_t run = 0; run < masks[i].n_runs; run++) {
             end += masks[i].runs[run];
-            if (end < pixels) /* what lasts to the end of the image needs no event there */
+            if (end < pixels) /* the end of the image is no event */
                 events[n_events++] = event_of(end, groups[i], run % 2 == 0);
         }
         if (km_stopped(watch, masks[i].n_runs))

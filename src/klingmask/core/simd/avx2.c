@@ -31,8 +31,8 @@ static inline vector repeat(uint8_t byte)
 
 /* ---- pixels -> bits ---- */
 
-/* A bit for each of 32 pixels: an addition of 127 that stops at 255 sets the top bit of all bytes
- * but 0. */
+/* A bit for each of 32 pixels. Adding 127 with saturation sets the top bit of each byte that is not
+ * 0. */
 static inline uint32_t pack32(const uint8_t *pixels)
 {
     return (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(load(pixels), _mm256_set1_epi8(127)));
@@ -118,9 +118,9 @@ static inline uint64_t find_changed_words(const uint64_t *bits, size_t n)
 
 /* ---- changes -> runs ---- */
 
-/* For each word so many runs are written at once, even if it has fewer changes. Runs that are too
- * many are overwritten by those of the words behind: the last RUNS_AT_ONCE - 1 words, each of which
- * has a change, are left to plain C. */
+/* This many runs are written at once, even if a word has fewer changes. The runs in excess are
+ * overwritten by those of the next words, each of which has a change. The last RUNS_AT_ONCE - 1
+ * words are left to plain C. */
 enum { RUNS_AT_ONCE = 4 };
 
 KM_KERNEL static uint32_t *write_dense(const km_changes *listed, size_t n, uint32_t end,
@@ -154,12 +154,12 @@ static inline void set_range_branchless(uint64_t *bits, uint64_t from, uint64_t 
 #define SET_RANGE set_range_branchless
 #include "simd/generic/set_runs.inc"
 
-/* Four words at a time: nearly all runs end in the first four, so that no branch is mispredicted
- * over how many words they touch. */
+/* Sets four words at a time. Nearly all runs end within the first four, so the branch on the number
+ * of words is seldom mispredicted. */
 static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 {
     enum { FOUR_WORDS = 4 * KM_WORD };
-    uint64_t low = from % KM_WORD, left = to - from + low; /* bits from the first word on */
+    uint64_t low = from % KM_WORD, left = to - from + low; /* from bit 0 of its word on */
     __m256i *words = (__m256i *)(bits + from / KM_WORD);
     if (left <= KM_WORD) {
         bits[from / KM_WORD] |= km_range((unsigned)low, (unsigned)left);
@@ -171,7 +171,7 @@ static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
         store(words, _mm256_or_si256(load(words), set));
         set = all;
     }
-    /* How many bits of each word come before the end: 0 or more. A shift by 64 or more gives 0. */
+    /* The bits of each word before the end: 0 or more. A shift by 64 or more gives 0. */
     __m256i before = _mm256_subs_epu16(_mm256_set1_epi64x((long long)left), places);
     set = _mm256_andnot_si256(_mm256_sllv_epi64(all, before), set);
     store(words, _mm256_or_si256(load(words), set));
@@ -181,9 +181,9 @@ static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 #define SET_RANGE set_range
 #include "simd/generic/set_runs.inc"
 
-/* set_range branches on whether a run ends in the word that it starts in. Where there is more than
- * one run a word, that is hard to predict, and km_set_range, which has no such branch, is faster.
- * But runs of up to SHORT_RUN_PIXELS on average nearly always end there. */
+/* set_range branches on whether a run ends in the word that it starts in. If there is more than one
+ * run a word, that branch is often mispredicted, and km_set_range, which does not have it, is
+ * faster. But runs of up to SHORT_RUN_PIXELS on average nearly always end in that word. */
 KM_KERNEL static void set_runs(const uint32_t *runs, size_t n, uint64_t start, uint64_t from,
                                uint64_t to, uint64_t *bits)
 {
@@ -238,8 +238,8 @@ static inline void finish_past_caches(void)
 #include "simd/generic/expand_some.inc"
 #include "simd/generic/paint_rows.inc"
 
-/* The compiler is kept from knowing that these are zeros: of a loop that stores 0, clang makes a
- * call of memset. */
+/* Hides from the compiler that these are zeros: clang turns a loop that stores 0 into a call of
+ * memset. */
 static inline void clear_line(uint8_t *line)
 {
     __m256i zero = _mm256_setzero_si256();
@@ -253,13 +253,12 @@ static inline void clear_line(uint8_t *line)
 
 /* ---- measures ---- */
 
-/* The rows so far. A run of foreground starts in the row that its first pixel has modulo the
- * height. The quotient is computed as a float and is too low by one at the worst: see
- * km_row_range. */
+/* The rows so far. A run of foreground starts in row p % height, where p is its first pixel. The
+ * quotient is computed as a float, and is right or too low by one: see km_row_range. */
 typedef struct {
     __m256i height, top, bottom;
     __m256i done;   /* pixels of all runs so far */
-    __m256 inverse; /* of the height, and a little less */
+    __m256 inverse; /* a little less than 1 / height */
 } rows_found;
 
 /* Adds sixteen runs: eight pairs of background and foreground. The lanes are those of the pairs
@@ -314,7 +313,7 @@ KM_KERNEL static void row_range(km_row_range *result)
     enum { RUNS = 16 };
     const uint32_t *runs = result->runs, *runs_end = runs + 2 * result->pairs;
     const __m256i zero = _mm256_setzero_si256(), all = _mm256_set1_epi32(-1);
-    /* Three roundings, each by up to 2**-24, must not make the quotient too high. */
+    /* Three roundings, each by up to 2**-24 of the value, must not make the quotient too high. */
     const float a_little_less = 1.0f - 1.0f / (1 << 21);
     rows_found rows = {_mm256_set1_epi32((int)result->height), all, zero, zero,
                        _mm256_set1_ps(a_little_less / (float)result->height)};
@@ -374,7 +373,7 @@ KM_KERNEL static void stamp(const uint64_t *bits, size_t n, const uint8_t *color
 
 KM_KERNEL static uint64_t count_shared(const km_band_pair *block)
 {
-    /* How many bits each value of four bits has; 32 of them are looked up at once. */
+    /* The number of ones in each value of four bits; one shuffle looks up 32 values. */
     const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
                                           2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     const __m256i four_bits = _mm256_set1_epi8(0xf);
@@ -396,7 +395,7 @@ KM_KERNEL static uint64_t count_shared(const km_band_pair *block)
     return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
-/* Eight lanes of 32 bits, each for every eighth column: 2**29 pixels at the most. */
+/* Eight lanes of 32 bits. Each adds up every eighth pair of columns: at most 2**29 pixels. */
 typedef __m256i sums;
 
 static inline sums no_sums(void)

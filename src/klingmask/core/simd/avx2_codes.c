@@ -32,9 +32,9 @@ typedef struct {
 
 typedef struct {
     __m256i one, offset, sign;
-    __m256i more_from;       /* the first character that has another behind it */
-    __m256i last_without;    /* the last that has none */
-    __m256i factor_less_one; /* what is to be subtracted from 1 to make it 32 */
+    __m256i more_from;       /* the lowest character with KM_MORE */
+    __m256i last_without;    /* the highest character without it */
+    __m256i factor_less_one; /* 1 - 32: subtracting it from 1 gives the factor 32 */
 } code_constants;
 
 typedef struct {
@@ -51,8 +51,8 @@ typedef struct {
     __m256i low, high;
 } code_values;
 
-/* A constant that the compiler is kept from knowing: it stays in a register and is not made again
- * in each step. */
+/* Hides a constant from the compiler, so that it stays in a register instead of being made again in
+ * each step. */
 static inline __m256i hold(char byte)
 {
     __m256i bytes = _mm256_set1_epi8(byte);
@@ -87,7 +87,7 @@ static inline bool is_faulty(code_faults faults)
 }
 
 /* The last step of a text starts with characters that the step before has read. If the whole text
- * is shorter than a step, the step is a copy, with codes of 0 behind it. */
+ * is shorter than a step, the step reads a copy of it, followed by codes of 0. */
 static inline code_step locate(code_cursor *cursor, code_tail *tail)
 {
     code_step step = {.from = cursor->at, .count = CHARACTERS};
@@ -125,8 +125,8 @@ static inline void widen(code_groups groups, int16_t *differences)
              _mm256_cvtepi8_epi16(_mm256_extracti128_si256(groups, 1)));
 }
 
-/* The numbers with the group two before, where the character before has one before it, too.
- * `second` says which characters have one before them. */
+/* Adds the first group of three-character codes to their numbers. `second` has the characters with
+ * one or more before them in their code. */
 static inline code_values add_first_of_three(code_values numbers, const char *from, __m256i second,
                                              const code_constants *constants)
 {
@@ -147,8 +147,8 @@ static inline code_values add_first_of_three(code_values numbers, const char *fr
     return numbers;
 }
 
-/* A number is the group before, times 1, and this one, times 32; or, if the character before ends a
- * code, 0 and this one, times 1. */
+/* If a character has one before it in its code, the number is the group before plus 32 times this
+ * group. Otherwise it is this group. */
 static inline code_values evaluate(const code_step *step, code_groups groups,
                                    const code_constants *constants, code_faults *faults)
 {
@@ -156,7 +156,7 @@ static inline code_values evaluate(const code_step *step, code_groups groups,
     __m256i second = _mm256_cmpgt_epi8(before, constants->last_without);
     before = _mm256_subs_epu8(before, constants->more_from); /* 0 if it ends a code */
     /* A last group of 0 after a positive group, or of -1 after a negative one, makes the code
-     * longer than it need be. Of characters that have another behind them, none is 0 or -1 here. */
+     * longer than needed. A character with KM_MORE is never 0 or -1 in `groups`. */
     __m256i sign_before =
         _mm256_cmpeq_epi8(_mm256_and_si256(before, constants->sign), constants->sign);
     __m256i repeats = _mm256_and_si256(_mm256_cmpeq_epi8(groups, sign_before), second);
@@ -214,7 +214,7 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
         sum = _mm256_add_epi32(sum, x);
     }
     faults->too_large = _mm256_or_si256(faults->too_large, _mm256_srli_epi32(less_one, RUN_BITS));
-    /* The lanes behind the last run repeat runs, because the padding is 0: subtract these. */
+    /* The lanes after the last run repeat runs, because the padding is 0: subtract these. */
     __m256i rest = _mm256_set1_epi32((int)((n + 7) % 8));
     sum = _mm256_sub_epi32(sum, _mm256_and_si256(x, _mm256_cmpgt_epi32(lanes, rest)));
     __m256i first = _mm256_and_si256(sum, even), second = _mm256_srli_epi64(sum, 32);
@@ -230,10 +230,10 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
 
 /* ---- runs -> text ---- */
 
-/* The first number that four characters do not hold: the top bit of the last group is the sign. */
+/* The first number that needs more than four characters. These hold 20 bits, with the sign. */
 enum { FIRST_LONG = 1 << (4 * KM_GROUP_BITS - 1) };
 
-/* All bits are set for the codes that have two, three, four characters or more. */
+/* All bits of a lane are set if its code has two, three, four characters or more. */
 typedef struct {
     __m256i two, three, four;
 } code_lengths;
@@ -255,7 +255,7 @@ static inline __m256i group(__m256i numbers, int i)
                             _mm256_set1_epi32(KM_GROUP << (8 * i)));
 }
 
-/* Four characters of each number. Those behind the end of its code mean nothing. */
+/* Four characters of each number. Those after the end of its code have no meaning. */
 static inline __m256i expand(__m256i numbers, code_lengths lengths)
 {
     __m256i characters = _mm256_or_si256(group(numbers, 0), group(numbers, 1));

@@ -1,5 +1,5 @@
 /* AVX-512: kernels with vectors of 512 bits. Those for counts text are in avx512_codes.c; those
- * that neither file has are AVX2's. */
+ * that neither file has are those of AVX2. */
 #include "simd/level.h"
 
 #if KM_X86_LEVELS
@@ -71,8 +71,8 @@ static inline void find_changed_columns(const uint64_t *bits, size_t rows, size_
 
 #include "simd/generic/transpose_rows.inc"
 
-/* Has no branch on which words have changes: of KM_VECTOR_WORDS words, those that have some close
- * up, and so do their first pixels; then both are interleaved, as items are in memory. */
+/* There is no branch on which words have changes. Of KM_VECTOR_WORDS words, those with changes are
+ * compressed to the front, and so are their first pixels. Then both are interleaved to items. */
 _Static_assert(sizeof(km_changes) == 16 && offsetof(km_changes, first) == 8,
                "an item is two words: the bits, and the first pixel");
 KM_KERNEL static size_t list_line(const uint64_t *bits, size_t words, uint32_t pixel,
@@ -106,8 +106,8 @@ KM_KERNEL static size_t list_line(const uint64_t *bits, size_t words, uint32_t p
 
 /* ---- bits and runs -> pixels ---- */
 
-/* 64 pixels of a word. The vector of values is made once, outside the loops: an instruction that
- * takes the value from an ordinary register would do so for each word. */
+/* The 64 pixels of a word. The compiler makes the vector of values once, outside the loops. With
+ * _mm512_maskz_set1_epi8, the value would move from a general register for each word. */
 static inline __m512i spread(uint64_t word, uint8_t value)
 {
     return _mm512_maskz_mov_epi8(word, repeat(value));
@@ -135,7 +135,7 @@ static inline void finish_past_caches(void)
 
 #include "simd/generic/paint_rows.inc"
 
-/* The compiler is kept from knowing that these are zeros, as in avx2.c. */
+/* Hides from the compiler that these are zeros, as in avx2.c. */
 static inline void clear_line(uint8_t *line)
 {
     __m512i zero = _mm512_setzero_si512();
@@ -148,7 +148,7 @@ static inline void clear_line(uint8_t *line)
 
 /* ---- colours ---- */
 
-/* Lays the tint over 32 bytes, in sums of 16 bits: see km_tint. */
+/* Blends the tint over 32 bytes, in sums of 16 bits: see km_tint. */
 static inline __m256i tint32(__m256i channels, const uint16_t *added, __m512i keep)
 {
     __m512i x = _mm512_mullo_epi16(_mm512_cvtepu8_epi16(channels), keep);
@@ -162,7 +162,7 @@ static inline void tint_some(uint8_t *pixels, __mmask32 mask, const uint16_t *ad
     _mm256_mask_storeu_epi8(pixels, mask, tint32(channels, added, keep));
 }
 
-/* Lays the tint over all 64 pixels of a word: n bytes. */
+/* Blends the tint over all 64 pixels of a word: n bytes. */
 static inline void tint_word(uint8_t *pixels, unsigned n, const km_tint *tint, __m512i keep)
 {
     if (tint->keep == 0) {
@@ -177,8 +177,8 @@ static inline void tint_word(uint8_t *pixels, unsigned n, const km_tint *tint, _
     }
 }
 
-/* Without generic/blend.inc's spans: a word of ones is laid as a whole, of others the bits of 16
- * pixels become a mask of their bytes. */
+/* Does not cut words into spans as generic/blend.inc does. A word of ones is blended as a whole; in
+ * other words, the bits of 16 pixels become a mask of their bytes. */
 KM_KERNEL static void blend(const uint64_t *bits, size_t words, unsigned channels,
                             const km_tint *tint, uint8_t *pixels)
 {

@@ -80,7 +80,7 @@ static inline void widen(code_groups groups, int16_t *differences)
     _mm512_storeu_si512(differences, groups);
 }
 
-/* The groups of the characters that are `by` before those of the step, without sign. */
+/* The groups of the characters `by` places before those of the step, without sign. */
 static inline code_groups groups_before(const code_step *step, unsigned by,
                                         const code_constants *constants)
 {
@@ -100,7 +100,7 @@ static inline code_values evaluate(const code_step *step, code_groups groups,
         numbers, step->third,
         _mm512_or_si512(_mm512_slli_epi16(numbers, KM_GROUP_BITS), before_that));
     /* A last group of 0 after a positive group, or of -1 after a negative one, makes the code
-     * longer than it need be: the group and the sign bit before it add up to 0. */
+     * longer than needed: the group and the sign bit before it add up to 0. */
     faults->repeats |= _mm512_mask_testn_epi16_mask(
         step->ends & step->second, _mm512_add_epi16(groups, _mm512_srli_epi16(before, 4)),
         _mm512_set1_epi16(-1));
@@ -113,8 +113,8 @@ static inline size_t compact(code_values numbers, uint32_t ends, int16_t *differ
     return (size_t)_mm_popcnt_u32(ends);
 }
 
-/* Sixteen runs at a time. As in avx2_codes.c, but there are four quarters: each starts from what
- * those before it add. */
+/* Sixteen runs at a time. As in avx2_codes.c, but with four quarters: each starts from the sum of
+ * those before it. */
 static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *before,
                           uint32_t *runs, uint64_t *first_sum, uint64_t *second_sum,
                           code_faults *faults)
@@ -136,7 +136,7 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
         sum = _mm512_add_epi32(sum, x);
     }
     faults->too_large = _mm512_or_si512(faults->too_large, _mm512_srli_epi32(less_one, RUN_BITS));
-    /* The lanes behind the last run repeat runs, because the padding is 0: subtract these. */
+    /* The lanes after the last run repeat runs, because the padding is 0: subtract these. */
     __mmask16 padding = (__mmask16)(UINT32_MAX << ((n + 15) % 16 + 1));
     sum = _mm512_mask_sub_epi32(sum, padding, sum, x);
     __m512i firsts = _mm512_and_si512(sum, _mm512_set1_epi64(UINT32_MAX));
@@ -148,11 +148,11 @@ static inline void sum_up(const int16_t *differences, size_t n, const uint32_t *
 
 /* ---- runs -> text ---- */
 
-/* The first number that four characters do not hold: the top bit of the last group is the sign. */
+/* The first number that needs more than four characters. These hold 20 bits, with the sign. */
 enum { FIRST_LONG = 1 << (4 * KM_GROUP_BITS - 1) };
 
-/* KM_MORE in the bytes of characters that have another behind them in their code. `size` is the
- * number, or its complement if it is negative. */
+/* KM_MORE in the bytes of characters with another after them in their code. `size` is the number,
+ * or its complement if it is negative. */
 static inline __m512i measure(__m512i size)
 {
     const __mmask16 two =
@@ -173,7 +173,7 @@ static inline __m512i group(__m512i numbers, unsigned i)
                             _mm512_set1_epi32(KM_GROUP << (8 * i)));
 }
 
-/* Four characters of each number. Those behind the end of its code mean nothing. */
+/* Four characters of each number. Those after the end of its code have no meaning. */
 static inline __m512i expand(__m512i numbers, __m512i more)
 {
     __m512i characters = _mm512_or_si512(group(numbers, 0), group(numbers, 1));
@@ -182,8 +182,8 @@ static inline __m512i expand(__m512i numbers, __m512i more)
     return _mm512_add_epi8(_mm512_add_epi8(characters, more), _mm512_set1_epi8(KM_OFFSET));
 }
 
-/* Writes the characters of the codes, side by side: the first of each code that is there, and each
- * that is behind one with KM_MORE. Returns where they end. */
+/* Writes the characters of the codes side by side. Keeps the first character of each lane in
+ * `there`, and each character after one with KM_MORE. Returns the end of the text. */
 static inline char *compact_codes(__m512i characters, __m512i more, __mmask16 there, char *text)
 {
     __m512i kept_bytes =

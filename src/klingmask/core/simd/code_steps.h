@@ -1,13 +1,12 @@
-/* How counts text is read with vectors, and what the steps of generic/read_codes.inc pass on.
+/* How counts text is read with vectors: the data of the steps of generic/read_codes.inc.
  *
  * A step looks at the next 16 or 32 characters, wherever codes start and end in them. A code is
  * evaluated at its last character, from that one and up to two before it. Its number is a
- * difference of 16 bits. The differences of many steps are gathered in a block, and then all of
- * them are added up to runs: long codes give few differences a step, too few to fill the vectors of
- * the addition.
+ * difference of 16 bits. The differences of many steps are gathered in a block, and then added up
+ * to runs: if codes are long, one step has too few differences to fill the vectors of the addition.
  *
- * Which characters end a code is found with sets of bits, which are the same for all levels. The
- * vectors are the level's.
+ * The characters that end a code are found with sets of bits, in the same way at all levels. The
+ * vectors differ from level to level.
  */
 #ifndef KLINGMASK_SIMD_CODE_STEPS_H
 #define KLINGMASK_SIMD_CODE_STEPS_H
@@ -16,30 +15,30 @@
 #include "simd/simd.h"
 
 enum {
-    BLOCK_DIFFERENCES = 512, /* a block is complete with so many; the last step may give more */
-    PADDING = 16, /* differences of 0 behind them: the addition's vectors have up to 16 */
-    RUN_BITS = 25 /* of a run less one: so the runs of a block, in eight lanes or more, add
-                     up to less than 2**32 in each */
+    BLOCK_DIFFERENCES = 512, /* a block is complete with this many; its last step may add more */
+    PADDING = 16, /* differences of 0 after the last: the addition reads up to 16 at once */
+    RUN_BITS = 25 /* of a run less one: so the runs of a block, added up in eight lanes or
+                     more, stay below 2**32 in each lane */
 };
 
 /* Where reading stands. */
 typedef struct {
     const char *text, *at, *end;
-    uint64_t history; /* bit 63 - i: the character at[-1 - i] has another behind it in its code */
-    bool stopped;     /* before a code of more than three characters */
+    uint64_t history; /* bit 63 - i: the code of at[-1 - i] goes on after that character */
+    bool stopped;     /* reading stopped before a code of more than three characters */
 } code_cursor;
 
 /* The characters of a step: from[0] and on, as many as the level's vectors hold. The sets have bit
  * i for the character from[i]. */
 typedef struct {
-    const char *from;      /* two characters before it can be read, too */
-    unsigned known, count; /* first some that the steps before have read, then those to be read */
-    uint32_t unread;       /* the latter */
-    uint32_t more;         /* characters that have another behind them in their code */
-    uint32_t second;       /* characters that have one or more before them in their code */
-    uint32_t third;        /* two or more */
-    unsigned limit;        /* the first unread character that has three or more before it; if there
-                              is none, the step's length */
+    const char *from;      /* the two characters before it are readable, too */
+    unsigned known, count; /* characters already read by earlier steps; characters to read now */
+    uint32_t unread;       /* the set of the characters to read now */
+    uint32_t more;         /* characters with another after them in their code */
+    uint32_t second;       /* characters with one or more before them in their code */
+    uint32_t third;        /* characters with two or more before them in their code */
+    unsigned limit;        /* the first unread character with three or more before it in its code;
+                              if there is none, CHARACTERS */
     uint32_t ends;         /* unread characters before the limit that end their code */
 } code_step;
 

@@ -47,8 +47,8 @@ static bool always(void)
 
 #if KM_X86_LEVELS
 
-/* Without LZCNT its instruction runs as BSR, and gives something else. Not all compilers know the
- * name, so this asks for the bit: "ABM", as AMD named it. */
+/* A CPU without LZCNT decodes it as BSR and returns a wrong count. This tests the bit of CPUID (AMD
+ * calls it ABM), because not all compilers let __builtin_cpu_supports ask for "lzcnt". */
 static bool has_lzcnt(void)
 {
     unsigned a, b, c, d;
@@ -84,7 +84,7 @@ enum { MAX_TABLES = 2 };
 typedef struct {
     const char *name;
     bool (*is_there)(void);
-    const km_kernels *tables[MAX_TABLES]; /* of the level's files; NULL behind the last */
+    const km_kernels *tables[MAX_TABLES]; /* of the level's files; NULL after the last */
 } level;
 
 /* From the lowest up. A processor that has one of them has all below it. A level of 128 bits, for
@@ -99,7 +99,7 @@ static const level levels[] = {
 
 enum { LEVELS = sizeof levels / sizeof *levels };
 
-/* Puts the kernels that the table has in the place of those of lower levels. */
+/* Replaces the kernels of lower levels by those that the table has. */
 static void add_table(km_kernels *kernels, const km_kernels *table)
 {
 #define KM_TAKE(kernel)                                                                            \
@@ -108,8 +108,8 @@ static void add_table(km_kernels *kernels, const km_kernels *table)
     KM_EACH_KERNEL(KM_TAKE)
 }
 
-/* How many levels, from the lowest up, make the one of that name, or the best that is there; 0 if
- * it is not there. */
+/* Returns the number of levels from the lowest up to `name` (NULL: all that this CPU has), or 0 if
+ * the CPU does not have that level. */
 static size_t find_level(const char *name)
 {
     size_t n = 0;

@@ -1,15 +1,16 @@
-/* What the files of the levels share. Nothing outside simd/ includes this.
+/* Shared by the files of the levels. Nothing outside simd/ includes this.
  *
- * A level is one file or more (avx2.c, avx2_codes.c). Each has kernels, as static functions with
- * the names of the table's fields, and ends with a table of those that it has. dispatch.c fills
- * km_simd from the lowest level up: a level has only the kernels that it makes faster.
+ * A level is one file or more (avx2.c, avx2_codes.c). Its kernels are static functions with the
+ * names of the table's fields, and each file ends with a table of its kernels. dispatch.c fills
+ * km_simd from the lowest level up, so a level needs only the kernels that are faster than those
+ * below.
  */
 #ifndef KLINGMASK_SIMD_LEVEL_H
 #define KLINGMASK_SIMD_LEVEL_H
 
 #include "simd/simd.h"
 
-/* The tables. Fields of kernels that a file does not have are NULL. */
+/* The tables of the files. A kernel that a file does not have is NULL. */
 extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_codes;
 
 /* AVX2 and AVX-512 are built where the compiler lets a file name the instruction sets of its
@@ -39,8 +40,8 @@ extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_
 #define KM_TARGET_END KM_PRAGMA(GCC pop_options)
 #endif
 
-/* AVX2 with what every processor that has it has, too; AVX-512 as of Ice Lake and Zen 4. dispatch.c
- * asks the processor for each of these. */
+/* AVX2 and the other sets of every processor with AVX2; AVX-512 as of Ice Lake and Zen 4.
+ * dispatch.c asks the processor for each set. */
 #define KM_AVX2_SETS "avx2,bmi,bmi2,popcnt,lzcnt"
 #define KM_AVX512_SETS                                                                             \
     KM_AVX2_SETS ",avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx512vpopcntdq"
@@ -57,8 +58,8 @@ extern const km_kernels km_scalar, km_avx2, km_avx2_codes, km_avx512, km_avx512_
 
 /* ---- memory ---- */
 
-/* Processors fetch memory ahead of a stream of reads, but not across the end of a page. So kernels
- * that read pixels as one stream prefetch so many bytes ahead, over two pages. */
+/* Processors prefetch ahead of a stream of reads, but not across the end of a page. So kernels that
+ * read pixels as one stream prefetch this many bytes ahead, more than two pages. */
 enum { PREFETCH_AHEAD_BYTES = 9216 };
 
 static inline void prefetch_ahead_of(const void *address)
@@ -70,7 +71,7 @@ static inline void prefetch_ahead_of(const void *address)
 #endif
 }
 
-/* What all streams together read or clear before they move on. */
+/* The bytes that all streams together read or clear in one round. */
 enum { INTERLEAVED_BYTES = KM_STREAMS * KM_STREAM_BYTES };
 
 #endif

@@ -1,5 +1,4 @@
-/* Steps in plain C that the levels share: for what is left behind the last whole vector, and for
- * what is too rare to be worth vectors. */
+/* Plain C that the levels share: for the rest after the last whole vector, and for rare cases. */
 #ifndef KLINGMASK_SIMD_PLAIN_H
 #define KLINGMASK_SIMD_PLAIN_H
 
@@ -13,7 +12,7 @@
 
 /* ---- pixels and bits ---- */
 
-/* Bit i is whether pixel i of eight is not 0. */
+/* Packs eight pixels: bit i is 1 if pixel i is not 0. */
 static inline uint64_t pack8_plain(const uint8_t *pixels)
 {
     uint64_t eight = km_load_bytes(pixels);
@@ -38,7 +37,7 @@ static inline uint64_t pack_plain(const uint8_t *pixels, size_t n)
     return word | pack8_plain(pixels + n - 8) << (n - 8);
 }
 
-/* The pixels first to n - 1 of stamp. */
+/* As stamp, for the pixels first to n - 1. */
 static inline void stamp_plain(const uint64_t *bits, size_t first, size_t n, const uint8_t *color,
                                uint8_t *pixels)
 {
@@ -49,8 +48,8 @@ static inline void stamp_plain(const uint64_t *bits, size_t first, size_t n, con
 
 /* ---- tints ---- */
 
-/* Lays the tint over the bytes first to n - 1. Pixels start at byte 0 and are n <= KM_TINT_BYTES
- * bytes. */
+/* Blends the tint over the bytes first to n - 1 of whole pixels, which start at byte 0. n is at
+ * most KM_TINT_BYTES. */
 static inline void tint_plain(const km_tint *tint, uint8_t *pixels, size_t first, size_t n)
 {
     for (size_t i = first; i < n; i++) {
@@ -59,7 +58,7 @@ static inline void tint_plain(const km_tint *tint, uint8_t *pixels, size_t first
     }
 }
 
-/* Lays a tint that keeps nothing over n <= 2 * KM_TINT_BYTES bytes. */
+/* Writes an opaque tint (`keep` is 0) over n <= 2 * KM_TINT_BYTES bytes. */
 static inline void tint_opaque(const km_tint *tint, uint8_t *pixels, size_t n)
 {
     memcpy(pixels, tint->color, n < KM_TINT_BYTES ? n : KM_TINT_BYTES);
@@ -78,8 +77,7 @@ static inline uint32_t *write_changes_plain(const km_changes *listed, size_t n, 
     return runs;
 }
 
-/* As write_codes; in scalar.c. It is not inlined into loops over vectors, which need the registers.
- */
+/* As write_codes; defined in scalar.c. Loops over vectors need the registers, so this is a call. */
 char *km_write_codes_plain(const uint32_t *runs, size_t n, char *text);
 
 #endif

@@ -1,5 +1,5 @@
-/* The lowest level: the kernels in plain C. They say what each kernel does, and they run on
- * machines for whose vectors there is no level. */
+/* The lowest level: the kernels in plain C. They are the reference for the other levels, and run on
+ * machines that have none of these. */
 #include "codes.h"
 #include "simd/level.h"
 #include "simd/plain.h"
@@ -117,7 +117,7 @@ static inline void set_range(uint64_t *bits, uint64_t from, uint64_t to)
 /* Pixel i of eight is `value` if bit i is set, else 0. */
 static inline void expand8(uint64_t bits, uint8_t value, uint8_t *pixels)
 {
-    /* Byte i of a copy in each byte keeps bit i alone, which then moves to bit 0 of the byte. */
+    /* Copies the bits to all bytes. Byte i keeps only bit i, which then moves to its bit 0. */
     uint64_t one_each = ((bits & 0xff) * KM_BYTES_OF_1) & UINT64_C(0x8040201008040201);
     km_store_bytes((((one_each + KM_BYTES_OF_7F) >> 7) & KM_BYTES_OF_1) * value, pixels);
 }
