@@ -1,10 +1,10 @@
 """What `make bench` prints, draws and writes into the README.
 
-Reads pytest-benchmark's JSON. Every operation and corpus is visited several times, and each time
-all libraries have their turn: a visit's ratio of the fastest peer to us is of two medians that
-were taken within a second or two, and the middle one of these ratios counts, for machines change
-their pace. Above 1 we are ahead. Over the corpora it gives the geometric mean and the worst. All
-figures of the table are speeds: more is better.
+Reads pytest-benchmark's JSON. Every operation and corpus is visited several times, and each visit
+times all libraries. The ratio of a visit is the time of the fastest peer divided by ours: two
+medians taken within a second or two. The median of these ratios is reported, because the speed of a
+machine varies with time. Above 1, klingmask is faster. The table has the geometric mean over the
+corpora, and the worst. All its figures are speeds: more is better.
 """
 
 import hashlib
@@ -124,9 +124,9 @@ def paired(a: Callable[[], object], b: Callable[[], object], pairs: int) -> floa
 
 
 def two_threads() -> dict[str, float]:
-    """How much more two threads on disjoint batches do than one that does both in turn.
+    """Throughput of two threads on disjoint batches, relative to one thread that does both in turn.
 
-    Before them, for scale, a hash, which takes arithmetic and hardly any memory, and a memset.
+    For comparison also a hash, which needs arithmetic and little memory, and a memset.
     """
     texts = [bytes(1 << 18) for _ in range(2)]
     stacks = np.split(np.stack(corpora.masks("smooth-30")), 2)
@@ -340,19 +340,22 @@ def markdown(
     anew = ", ".join(f"{name} masks {ratio:.1f} x" for name, ratio in option.items())
     keep = ", ".join(f"{1 / ratio:.1f} times {name}" for name, ratio in kept.items())
     lower = ", ".join(f"{LEVELS[name]} {x:.2f} x" for name, x in levels.items())
-    below = f"Decoding and encoding at a lower level (`KLINGMASK_SIMD`): {lower}."
+    below = (
+        "Speed of decoding and encoding at a lower level (`KLINGMASK_SIMD`), relative to the best: "
+        f"{lower}."
+    )
     took = " and ".join(f"{seconds * 1e6:.0f} µs to {name}" for name, seconds in took_each.items())
     read = (
         f"`MaskArray.from_rles` of a million tracked masks takes {million['microseconds']:.2f} µs "
-        f"and {million['bytes']:.0f} bytes a mask, in memory that is new to the process."
+        f"and {million['bytes']:.0f} bytes a mask, in a new process, with memory from the system."
         if million
         else ""
     )
     notes = [
         f"A mask of 1280x720 (`smooth-30`, C order) takes {took}.",
-        f"Two threads, each on its own batch, do this much more than one: {scaled}; for scale, "
-        f"{given}.",
-        "`threads=2` starts threads at each call. Its speed over `threads=1`, at 1280x720: "
+        f"Throughput of two threads, each on its own batch, relative to one: {scaled}; for "
+        f"comparison, {given}.",
+        "`threads=2` starts threads at each call. Its speed relative to `threads=1`, at 1280x720: "
         f"{anew}.",
         "Decoding 128 such masks and keeping all takes longer than dropping each, because new "
         f"memory comes from the system page by page: {keep}.",
