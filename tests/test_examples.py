@@ -18,6 +18,7 @@ from klingmask import datasets
         ("datasets.labelled", 8),
         ("datasets.reading", 2),
         ("datasets.tracking", 2),
+        ("overlay", 13),
     ],
 )
 def test_the_examples_of(module: str, least: int) -> None:

@@ -1,9 +1,9 @@
-"""Masks laid over pictures: colours, opacity, outlines, labels; layers and cut-outs.
+"""Masks over pictures: colours, opacity, outlines, labels; layers and cut-outs.
 
-Compositing is source-over on 8-bit channels without gamma, in integers. With
-``a`` = the opacity in 255ths, a channel ``d`` under colour ``c`` becomes
-``(c * a + d * (255 - a)) / 255``, rounded to the nearest integer (there are no
-ties: 255 is odd). The work is done in ``core/blend.c``; here is what it is told.
+Blending is source-over on 8-bit channels without gamma, in integers. With ``a`` = the opacity in
+255ths, a channel ``d`` of an opaque pixel under colour ``c`` becomes
+``(c * a + d * (255 - a)) / 255``, rounded to the nearest integer (there are no ties: 255 is odd).
+``core/blend.c`` blends. This module checks the arguments.
 """
 
 import sys
@@ -35,12 +35,12 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 
 _T = TypeVar("_T")
 
-# What the sample code of Kling's API reference draws a mask with.
+# The colour and alpha of a mask in the sample code of Kling's API reference.
 KLING_GREEN = (116, 255, 82)
 KLING_ALPHA = 163
 
 # Kling's green, then those of the colours of Okabe and Ito (Wong, "Points of view: Color
-# blindness", Nature Methods 8, 2011) that stay apart from it for every kind of sight.
+# blindness", Nature Methods 8, 2011) that differ from it for every form of colour vision.
 _BASE = (
     KLING_GREEN,
     (0, 114, 178),  # blue
@@ -65,14 +65,20 @@ def palette_color(object_id: object) -> tuple[int, int, int]:
     Parameters
     ----------
     object_id : object
-        An integer counts through the palette of 18 colours: six that differ for
-        colour-blind eyes too, then the same darker, then lighter. Anything else
-        goes by its text.
+        An integer is an index into the palette of 18 colours, modulo 18: six that
+        colour-blind people can tell apart, then darker and lighter shades of these.
+        For any other object, a checksum of its text is the index.
 
     Returns
     -------
     (int, int, int)
         Red, green, blue, each 0 to 255.
+
+    Examples
+    --------
+    >>> from klingmask.overlay import palette_color
+    >>> palette_color(0), palette_color(18)
+    ((116, 255, 82), (116, 255, 82))
     """
     if isinstance(object_id, (int, np.integer)):
         return PALETTE[int(object_id) % len(PALETTE)]
@@ -114,32 +120,33 @@ def overlay(
     labels: bool | Sequence[object] | Mapping[Any, object] = False,
     overlap: Literal["over", "majority"] = "over",
 ) -> Any:
-    """Lay masks over an image, one after the other.
+    """Blend masks over an image, one after the other.
 
     Parameters
     ----------
     image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
-        RGB, or RGBA with straight alpha; any strides. A PIL image is taken upright,
-        as its EXIF orientation says.
+        RGB, or RGBA with straight alpha; any strides. A PIL image is first rotated
+        upright, as its EXIF orientation says.
     masks : mask, iterable of masks, or mapping from object id to mask
         Masks or rles of the image's size; the last is on top.
     colors : color, sequence of colors, or mapping from object id to color, optional
         (red, green, blue), each 0 to 255: one for all masks, or one for each.
-        By default from a palette of 18 by object id, or by place in a list: an id has
-        one colour in every frame and run.
+        By default `palette_color` of the object id, or of the index in a list: an id
+        has the same colour in every frame and run.
     opacity : float, sequence of floats, or mapping from object id to float
-        Of the colour, 0 to 1, rounded to 255ths: one for all masks, or one for each.
+        Opacity of the colour, 0 to 1, rounded to 255ths: one for all masks, or one
+        for each.
     outline : int, sequence of ints, or mapping from object id to int
         Width in pixels of an opaque line along the inside of each mask's edge.
     out : ndarray, optional
-        Where the result goes, shaped as the image; may be `image` itself.
+        A uint8 array of the image's shape for the result; may be `image` itself.
     labels : bool, sequence, or mapping from object id to text
-        What to write at each mask's centroid; True writes the object's id or
-        place. Needs the extra ``image``.
+        Text to write at each mask's centroid; True writes the object's id, or its
+        index in a list. Needs the extra ``image``.
     overlap : {"over", "majority"}
         Where masks overlap, "over" blends one over the other, in their order.
-        "majority" tints every pixel once, in the colour that most of its masks
-        have; where as many have another, that of the later mask.
+        "majority" blends one colour over each pixel: that of most of its masks. In a
+        tie, the colour of the later mask wins.
 
     Returns
     -------
@@ -152,6 +159,16 @@ def overlay(
         If a mask is not of the image's size, or a value is out of range.
     TypeError
         If the image is not uint8.
+
+    Examples
+    --------
+    >>> import klingmask
+    >>> import numpy as np
+    >>> image = np.zeros((2, 3, 3), np.uint8)
+    >>> mask = klingmask.Mask.from_bbox((2, 3), (1, 0, 1, 2))
+    >>> laid = klingmask.overlay(image, mask, colors=(255, 0, 100), opacity=0.4)
+    >>> laid[0].tolist()
+    [[0, 0, 0], [102, 0, 40], [0, 0, 0]]
     """
     if _is_pil(image):
         from PIL.Image import fromarray
@@ -189,7 +206,7 @@ def overlay(
     else:
         if not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a uint8 array, got {type(out).__name__}")
-        # Of a subclass, what it is and not what it says; and as a view, see below.
+        # As a plain ndarray: a subclass may override shape and dtype. A view: see _checked_picture.
         target = picture if out is image else np.asarray(out).view()
         if target.dtype != np.uint8 or target.shape != picture.shape:
             raise RLEError(
@@ -210,7 +227,7 @@ def overlay(
 def render_layer(
     mask: RLELike, color: Color = (*KLING_GREEN, KLING_ALPHA)
 ) -> npt.NDArray[np.uint8]:
-    """Draw a mask as a layer of its own, as Kling's reference does.
+    """Draw a mask as a transparent layer, as the sample code of Kling's reference does.
 
     Parameters
     ----------
@@ -227,6 +244,13 @@ def render_layer(
     ------
     RLEError
         If the mask has more pixels than `set_max_pixels` allows.
+
+    Examples
+    --------
+    >>> import klingmask
+    >>> mask = klingmask.Mask.from_bbox((1, 2), (1, 0, 1, 1))
+    >>> klingmask.render_layer(mask).tolist()
+    [[[0, 0, 0, 0], [116, 255, 82, 163]]]
     """
     return _render(Mask.from_rle(mask), _color(color, 4))
 
@@ -241,21 +265,33 @@ def cutout(image: Any, mask: RLELike, *, crop: bool = False) -> Any:
     Parameters
     ----------
     image : array_like, shape (h, w, 3) or (h, w, 4), uint8; or a PIL image
-        RGB or RGBA. A PIL image is taken upright, as its EXIF orientation says.
+        RGB or RGBA. A PIL image is first rotated upright, as its EXIF orientation says.
     mask : Mask or rle
-        Of the image's size.
+        A mask of the image's size.
     crop : bool
-        Whether to keep the mask's bounding box only.
+        Whether to keep only the mask's bounding box.
 
     Returns
     -------
     ndarray, shape (h, w, 4), uint8; or a PIL image if `image` is one
-        RGBA: the image where the mask is, clear (all 0) elsewhere.
+        RGBA: the image on the foreground, transparent (all 0) elsewhere. With `crop`,
+        h and w are those of the box.
 
     Raises
     ------
     RLEError
-        If the mask is not of the image's size, or is empty and `crop` is wanted.
+        If the mask is not of the image's size, or is empty and `crop` is true.
+
+    Examples
+    --------
+    >>> import klingmask
+    >>> import numpy as np
+    >>> image = np.full((2, 3, 3), 200, np.uint8)
+    >>> mask = klingmask.Mask.from_bbox((2, 3), (1, 0, 1, 2))
+    >>> klingmask.cutout(image, mask)[0].tolist()
+    [[0, 0, 0, 0], [200, 200, 200, 255], [0, 0, 0, 0]]
+    >>> klingmask.cutout(image, mask, crop=True).shape
+    (2, 1, 4)
     """
     if _is_pil(image):
         from PIL.Image import fromarray
@@ -282,13 +318,13 @@ _Layer: TypeAlias = tuple[Mask, tuple[int, int, int, int], int, int]
 
 
 def _is_pil(image: object) -> bool:
-    """Whether it is a PIL image, without importing PIL for it."""
+    """Whether an image is a PIL image. If PIL is not imported yet, it cannot be one."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
 
 
 def _checked_picture(image: npt.ArrayLike) -> Image:
-    """A view of our own: the caller's code, run for colours, may reshape the caller's array."""
+    """Return a checked view: code of the caller that runs for colours may reshape its own array."""
     picture = np.asarray(image).view()
     if picture.dtype != np.uint8:
         raise TypeError(f"the image must be uint8, got {picture.dtype}")
@@ -311,7 +347,7 @@ def _check_size(mask: Mask, picture: Image, name: str, index: int | None = None)
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether sizes may be those of one picture: scaled, one is off by less than a pixel."""
+    """Whether two sizes have one shape: scaled to the other, one is off by less than a pixel."""
     (height, width), (tall, wide) = one, other
     if not (height and width and tall and wide):
         return False
@@ -319,7 +355,7 @@ def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _lay(picture: Image, layers: list[_Layer]) -> None:
-    """Blend the layers into the picture, in place, whatever its strides."""
+    """Blend the layers over the picture, in place, with any strides."""
     if picture.strides[1:] == (picture.shape[2], 1) or picture.size == 0:
         _blend(picture, layers)
         return
@@ -329,7 +365,7 @@ def _lay(picture: Image, layers: list[_Layer]) -> None:
 
 
 def _majority(layers: list[_Layer]) -> list[_Layer]:
-    """One layer a colour: the pixels of which most of their masks have that colour."""
+    """One layer for each colour: the pixels at which most masks have that colour."""
     last = {tint: place for place, (_, tint, _, _) in enumerate(layers)}
     ranks = {tint: rank for rank, tint in enumerate(sorted(last, key=last.__getitem__))}
     masks = MaskArray.from_rles(mask for mask, _, _, _ in layers)
@@ -364,7 +400,7 @@ def _outline(value: int) -> int:
 
 
 def _with_ids(masks: Masks) -> tuple[list[Any], list[Mask]]:
-    """Object ids and masks, in drawing order; the ids of a list are places."""
+    """Object ids and masks, in drawing order. In a list, the indices are the ids."""
     if isinstance(masks, Mask) or (isinstance(masks, Mapping) and "counts" in masks):
         masks = [masks]
     if isinstance(masks, Mapping):
@@ -374,7 +410,7 @@ def _with_ids(masks: Masks) -> tuple[list[Any], list[Mask]]:
 
 
 def _each(values: Any, ids: list[Any], name: str) -> list[Any]:
-    """One value for each of the masks, given once, in their order or by id."""
+    """One value for each mask: `values` is one for all, a sequence, or a mapping from id."""
     if isinstance(values, Mapping):
         missing = [key for key in ids if key not in values]
         if missing:
@@ -406,7 +442,7 @@ def _colors(colors: Colors | None, ids: list[Any]) -> list[tuple[int, int, int]]
 def label_places(
     masks: Masks, labels: bool | Sequence[object] | Mapping[Any, object] = True
 ) -> list[tuple[str, float, float]]:
-    """Return the labels of masks, and the middle (x, y) of each; of those with foreground."""
+    """Return the label and the centroid (x, y) of each mask that has foreground and a label."""
     ids, found = _with_ids(masks)
     texts = ids if labels is True else _each(labels, ids, "labels")
     return [
@@ -417,7 +453,7 @@ def label_places(
 
 
 def write_labels(picture: Image, labels: Iterable[tuple[str, float, float]]) -> None:
-    """Write texts on a picture, white on dark, each with its middle at (x, y)."""
+    """Write texts on a picture, white with a black border, centred at (x, y)."""
     try:
         from PIL import Image as Pillow
         from PIL import ImageDraw, ImageFont
