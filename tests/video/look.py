@@ -1,4 +1,4 @@
-"""What is in a video file, by PyAV alone."""
+"""What is in a video file."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Any
 
 import av
 import numpy as np
+
+from klingmask.video import frames, map_video
 
 
 def streams(path: Path) -> list[dict[str, Any]]:
@@ -39,3 +41,14 @@ def tone(path: Path) -> tuple[float, int]:
         ]
     wave = np.concatenate(blocks).astype(float)
     return float(np.argmax(np.abs(np.fft.rfft(wave[:48000])))), len(wave)
+
+
+def levels(path: Path) -> list[int]:
+    """The indices of the frames that are shown, by their greys."""
+    return [round(float(picture.mean()) / 20) for picture in frames(path)]
+
+
+def copied(source: Path, target: Path) -> Path:
+    """Write a video anew, without changes."""
+    map_video(source, lambda picture, _: picture, target)
+    return target

@@ -121,9 +121,9 @@ def _pixels(path: Path, frame: int) -> tuple[npt.NDArray[np.uint8], Fraction]:
     try:
         return pictures.read(path, frame), Fraction(1)
     except pictures.UnknownPictureError:
-        from klingmask.video.reading import opened  # PyAV is needed for videos only
+        from klingmask.video.reading import open_video  # PyAV is needed for videos only
 
-        with opened(path) as video:
+        with open_video(path) as video:
             shown = video.frame_at(frame)
         return shown.pixels, shown.pixel_aspect
 

@@ -1,21 +1,21 @@
-"""Masks over the frames of video files, by PyAV (the extra ``video``).
+"""Masks over the frames of video files, with PyAV (the extra ``video``).
 
 klingmask shows what a good player shows: the same stream, the same frames, at the same times, in
 the same shape, the same way up.
 
-- *The same stream.* Of several videos in a file, the one that is there by default; never a cover
-  picture.
-- *The same frames.* They are counted from 0 in the order of display. What the file keeps but does
-  not show, as before the first frame of a video that was cut without encoding it anew, is not
-  counted, nor is what cannot be decoded before the first frame.
-- *At the same times.* They begin at 0, and go on evenly where the file's clock jumps.
-- *In the same shape.* `frames` gives the pixels of the file, for masks go by pixels; where these
-  are not square, `overlay_video` says so in what it writes, and `contact_sheet` stretches them.
-- *The same way up.* A frame that the file says is to be turned or mirrored is turned and mirrored.
+- The same stream: if a file has several videos, the default one; never a cover picture.
+- The same frames, counted from 0 in the order of display. Not counted are frames that an edit list
+  hides, as in a video that was cut without encoding it again, and frames at the start of a file
+  that cannot be decoded.
+- The same times, from 0. Where the clock of a recording jumps, the frames follow one another
+  without the jump.
+- The same shape. `frames` gives the pixels of the file, because masks go by pixels. If these are
+  not square, `overlay_video` writes their shape to the result, and `contact_sheet` stretches them.
+- The same way up. Frames are turned and mirrored as the file says.
 
-What the header of a file says of its streams and of the number of frames is never relied on. Of a
-file that is no video, or is damaged, there is a `VideoError`. What a result does not show, as
-transparency, or masks of frames that are not there, is said in a `VideoWarning`.
+The header of a file may be wrong about its streams and the number of its frames, so nothing relies
+on it. A file that is not a video, or is damaged, raises a `VideoError`. There is a `VideoWarning` if
+a result leaves something out, such as transparency or masks of frames that are not there.
 """
 
 from klingmask.video.errors import VideoError, VideoWarning

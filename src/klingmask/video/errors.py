@@ -1,11 +1,11 @@
-"""What goes wrong with videos, and what is worth saying though it does not."""
+"""The error and the warning that this package raises."""
 
 __all__ = ["VideoError", "VideoWarning"]
 
 
 class VideoError(ValueError):
-    """A video that cannot be read, or cannot be written as it was asked for."""
+    """A video cannot be read, or cannot be written as requested."""
 
 
 class VideoWarning(UserWarning):
-    """Something that a result does not show, such as masks of frames that are not there."""
+    """The result leaves something out, for example masks of frames that the video does not have."""

@@ -1,4 +1,4 @@
-"""Masks over a whole video."""
+"""Draw masks over the frames of a video."""
 
 import math
 import warnings
@@ -13,20 +13,21 @@ from klingmask import Mask
 from klingmask.datasets import LabelledMasks, find_masks
 from klingmask.overlay import KLING_ALPHA, Colors, Masks, overlay
 from klingmask.video.errors import VideoWarning
-from klingmask.video.reading import Image, Source, count_frames
+from klingmask.video.reading import Image, count_frames
+from klingmask.video.source import VideoPath
 from klingmask.video.writing import map_video
 
 __all__ = ["MasksByFrame", "Tracking", "overlay_video"]
 
 Tracking: TypeAlias = LabelledMasks | Mapping[int, Masks] | Sequence[Masks] | Mapping[str, Any]
-"""Masks by frame: a mapping from frame index to masks, a sequence of the masks of
-every so many frames, what `klingmask.datasets` read, or an SA-V document."""
+"""Masks by frame: a mapping from the frame index to the masks of the frame, a sequence of the
+masks of frames at equal distances, what `klingmask.datasets` reads, or an SA-V document."""
 
 
 def overlay_video(
-    source: Source,
+    source: VideoPath,
     tracking: Tracking,
-    destination: Source,
+    destination: VideoPath,
     progress: bool = False,
     *,
     colors: Colors | None = None,
@@ -37,62 +38,63 @@ def overlay_video(
     step: int | None = None,
     side_by_side: bool = False,
 ) -> None:
-    """Lay masks over a video.
+    """Draw masks over a video.
 
-    Frame after frame is decoded, laid over and encoded; memory does not grow
-    with the video. The result has the size, the shape, the times and the sound of
-    the source, begins at 0, and is H.264 as browsers play it (yuv420p, so an odd
-    width or height gains a pixel). It comes to be under another name and is moved
-    into place at the end: there is no half a video if something fails.
+    One frame at a time is decoded, drawn on and encoded, so long videos need no more memory
+    than short ones. The result has the size, the shape, the times and the sound of the source,
+    except that it starts at 0. It is H.264 as browsers play it (yuv420p): if the width or height
+    is odd, a column or row is added. It is written whole or not at all: if anything fails, a
+    file that was at the destination before is still there.
 
     Parameters
     ----------
     source : path
         Any video file that FFmpeg reads.
     tracking : mapping, sequence, LabelledMasks or SA-V document
-        Masks, as `klingmask.overlay` takes them, by frame.
+        For each frame its masks, in any form that `klingmask.overlay` takes.
     destination : path
-        Whose suffix names the container: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``.
+        Its suffix chooses the format: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``.
     progress : bool
         Whether to show a progress bar.
     colors, opacity, outline, labels, overlap
-        As for `klingmask.overlay`; colours stay with object ids.
+        As for `klingmask.overlay`. An object id has the same colour in all frames.
     step : int, optional
-        For how many frames masks stand: those of frame i are also shown on the
-        `step` - 1 frames after it. By default 1 for a mapping; a sequence and an
-        SA-V file are spread evenly over the video.
+        On how many frames the masks of one frame are shown: those of frame i on frames i to
+        i + `step` - 1. By default 1 for a mapping. A sequence, and the frames of an SA-V
+        file, are spread evenly over the video.
     side_by_side : bool
-        Whether to show the source to the left of the result.
+        Whether to show the unchanged source to the left of the result.
 
     Raises
     ------
     RLEError
-        If a mask is malformed or not of the video's size.
+        If a mask is malformed, or does not have the size of the video.
     VideoError
-        If the source is no video or is damaged, or the destination is of a kind that
-        klingmask does not write.
+        If the source is not a video or is damaged, or if the destination has an unsupported
+        format.
     OSError
         If the destination cannot be written.
 
     Warns
     -----
     VideoWarning
-        If there are masks for frames that the video does not have, if it is
-        transparent in places, or if some of its sound cannot be decoded.
+        If there are masks for frames that the video does not have, or if transparency or an
+        audio stream of the source is lost.
 
     Examples
     --------
-    >>> overlay_video("clip.mp4", {0: mask, 1: mask}, "laid.mp4")  # doctest: +SKIP
+    >>> mask = km.Mask.from_bbox((48, 64), (8, 8, 20, 20))
+    >>> overlay_video("clip.mp4", {0: {"bird": mask}}, "laid.mp4", step=3, labels=True)
     """
     by_frame = MasksByFrame(tracking, step, lambda: count_frames(source))
-    shown = 0
+    total = 0
 
-    def laid(picture: Image, index: int) -> Image:
-        nonlocal shown
-        shown = index + 1
+    def draw(picture: Image, index: int) -> Image:
+        nonlocal total
+        total = index + 1
         result = overlay(
             picture,
-            by_frame.at(index),
+            by_frame[index],
             colors,
             opacity,
             outline,
@@ -102,8 +104,8 @@ def overlay_video(
         )
         return np.concatenate([picture, result], 1) if side_by_side else result
 
-    map_video(source, laid, destination, progress)
-    by_frame.warn_of_others(fspath(source), shown)
+    map_video(source, draw, destination, progress)
+    by_frame.warn_of_others(fspath(source), total)
 
 
 class MasksByFrame:
@@ -116,7 +118,15 @@ class MasksByFrame:
     step : int, optional
         As for `overlay_video`.
     total : int or callable
-        The number of frames of the video, or what counts them if that is needed.
+        The number of frames of the video, or a function that counts them. It is called only
+        if the masks are spread over the video.
+
+    Examples
+    --------
+    >>> mask = km.Mask.zeros((2, 3))
+    >>> by_frame = MasksByFrame({10: [mask]}, step=5, total=100)
+    >>> [len(by_frame[index]) for index in (9, 10, 14, 15)]
+    [0, 1, 1, 0]
     """
 
     def __init__(
@@ -129,51 +139,57 @@ class MasksByFrame:
         if isinstance(tracking, LabelledMasks):
             every = tracking.every
             tracking = tracking.tracking()
-            if step is not None and every > 1:  # the file's own spacing gives way
+            if step is not None and every > 1:  # `step` replaces the distance in the file
                 tracking = {frame // every * step: masks for frame, masks in tracking.items()}
             step = step or every
         if isinstance(tracking, Mapping):
             self._masks = cast("Mapping[int, Masks]", tracking)
             self._step = step or 1
         else:
-            self._step = step or _spacing(total() if callable(total) else total, len(tracking))
+            self._step = step or _distance(total() if callable(total) else total, len(tracking))
             self._masks = {index * self._step: masks for index, masks in enumerate(tracking)}
-        strange = next((key for key in self._masks if not isinstance(key, (int, np.integer))), None)
-        if strange is not None:
-            raise TypeError(f"tracking must go by frame index, got the key {strange!r}")
+        wrong = next((key for key in self._masks if not isinstance(key, (int, np.integer))), None)
+        if wrong is not None:
+            raise TypeError(f"tracking must go by frame index, got the key {wrong!r}")
         self._frames = sorted(self._masks)
 
-    def at(self, index: int) -> Masks:
-        """Return the masks of a frame: its own, or those that stand for it."""
+    def __getitem__(self, index: int) -> Masks:
+        """Return the masks of a frame."""
         place = bisect_right(self._frames, index) - 1
         if place < 0 or index - self._frames[place] >= self._step:
             return []
         return self._masks[self._frames[place]]
 
     def warn_of_others(self, name: str, total: int) -> None:
-        """Tell of masks for frames that a video of so many frames does not have."""
-        missing = [
+        """Warn of masks for frames that a video does not have.
+
+        Parameters
+        ----------
+        name : str
+            The name of the video, for the message.
+        total : int
+            The number of its frames.
+        """
+        others = [
             frame
             for frame in self._frames
-            if (frame >= total or frame + self._step <= 0) and _any(self._masks[frame])
+            if (frame >= total or frame + self._step <= 0) and _has_masks(self._masks[frame])
         ]
-        if not missing:
+        if not others:
             return
-        some = ", ".join(map(str, missing[:3])) + (", ..." if len(missing) > 3 else "")
-        text = (
-            f"{name} has {total} frames, counted from 0; the masks of {len(missing)} others "
-            f"({some}) are not shown"
-        )
+        some = ", ".join(map(str, others[:3]))
+        if len(others) > 3:
+            some += f", ... ({len(others)} in all)"
+        text = f"{name} has {total} frames; there are masks for frames it does not have: {some}"
         warnings.warn(text, VideoWarning, stacklevel=3)
 
 
-def _spacing(frames: int, marked: int) -> int:
-    """How many frames lie from one with masks to the next if they are spread evenly."""
-    return max(1, math.ceil(frames / max(1, marked)))
+def _distance(total: int, marked: int) -> int:
+    """Return the distance of frames with masks that are spread evenly over a video."""
+    return max(1, math.ceil(total / max(1, marked)))
 
 
-def _any(masks: Masks) -> bool:
-    """Whether there is a mask at all."""
+def _has_masks(masks: Masks) -> bool:
     if isinstance(masks, Mask):
         return True
     return not isinstance(masks, Sized) or len(masks) > 0
