@@ -36,11 +36,11 @@ def test_every_orientation(orientation: int, kind: str, tmp_path: Path) -> None:
     path.write_bytes(content)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        given = pictures.pixels(image)
+        given = pictures.pixels_of(image)
         assert "exif" not in pictures.upright(image).info or orientation == 1
-        assert pictures.orientation(pictures.upright(image)) == 1
+        assert pictures.orientation_of(pictures.upright(image)) == 1
     assert expected.shape[:2] == ((16, 24) if orientation < 5 else (24, 16))
-    for found in (given, pictures.read(path), pictures.read(io.BytesIO(content))):
+    for found in (given, pictures.read_picture(path), pictures.read_picture(io.BytesIO(content))):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -64,27 +64,27 @@ def test_metadata_that_is_no_orientation_is_passed_over() -> None:
     image = Image.fromarray(QUARTERS).convert("RGB")
     for exif in (b"Exif\0\0garbage", b"", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
         with Image.open(io.BytesIO(content_of(image, "PNG", exif=exif))) as opened:
-            np.testing.assert_array_equal(pictures.pixels(opened), np.asarray(image))
+            np.testing.assert_array_equal(pictures.pixels_of(opened), np.asarray(image))
     for value in (0, 9, 65535):
         with Image.open(io.BytesIO(photo(value, "PNG"))) as opened:
-            np.testing.assert_array_equal(pictures.pixels(opened), np.asarray(image))
+            np.testing.assert_array_equal(pictures.pixels_of(opened), np.asarray(image))
 
 
 def test_every_mode() -> None:
     grey = Image.fromarray(QUARTERS)
     for mode in ("1", "L", "P", "RGB", "CMYK", "YCbCr"):
-        found = pictures.pixels(grey.convert(mode))
+        found = pictures.pixels_of(grey.convert(mode))
         np.testing.assert_array_equal(found, np.asarray(grey.convert(mode).convert("RGB")))
     for mode in ("LA", "PA", "RGBA", "La", "RGBa"):
         image = grey.convert("RGBA").convert(mode) if mode != "La" else grey.convert("LA")
-        assert pictures.pixels(image).shape == (16, 24, 4)
+        assert pictures.pixels_of(image).shape == (16, 24, 4)
     deep = Image.fromarray(QUARTERS.astype(np.uint16) * 256 + 7)
-    np.testing.assert_array_equal(pictures.pixels(deep)[..., 1], QUARTERS)
+    np.testing.assert_array_equal(pictures.pixels_of(deep)[..., 1], QUARTERS)
     with Image.open(io.BytesIO(content_of(deep, "PNG"))) as opened:
-        np.testing.assert_array_equal(pictures.pixels(opened)[..., 2], QUARTERS)
+        np.testing.assert_array_equal(pictures.pixels_of(opened)[..., 2], QUARTERS)
     for mode in ("I", "F"):
         with pytest.raises(PictureError, match="convert it to"):
-            pictures.pixels(grey.convert(mode))
+            pictures.pixels_of(grey.convert(mode))
 
 
 def test_what_cannot_be_read(tmp_path: Path, pixel_limit: Any) -> None:
@@ -92,16 +92,16 @@ def test_what_cannot_be_read(tmp_path: Path, pixel_limit: Any) -> None:
     content = content_of(Image.effect_noise((80, 60), 50), "PNG")
     path.write_bytes(content[:500])
     with pytest.raises(PictureError, match=r"picture\.png is not a picture that can be read"):
-        pictures.read(path)
+        pictures.read_picture(path)
     path.write_bytes(b"no picture")
     with pytest.raises(UnknownPictureError):
-        pictures.read(path)
+        pictures.read_picture(path)
     with pytest.raises(FileNotFoundError):
-        pictures.read(tmp_path / "none.png")
+        pictures.read_picture(tmp_path / "none.png")
     path.write_bytes(content)
     pixel_limit(4799)
     with pytest.raises(PictureError, match=r"60 x 80 pixels, over the limit of 4799"):
-        pictures.read(path)
+        pictures.read_picture(path)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
@@ -109,15 +109,15 @@ def test_frames_of_animations(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "animation"
     first, *others = (Image.new("RGB", (8, 8), (80 * index,) * 3) for index in range(3))
     first.save(path, kind, save_all=True, append_images=others, lossless=True)
-    assert [int(pictures.read(path, frame)[4, 4, 0]) for frame in (0, 1, 2)] == [0, 80, 160]
-    with pytest.raises(IndexError, match="frame 3 of a picture with 3"):
-        pictures.read(path, 3)
+    assert [int(pictures.read_picture(path, frame)[4, 4, 0]) for frame in (0, 1, 2)] == [0, 80, 160]
+    with pytest.raises(IndexError, match="frame 3 of an animation with 3 frames"):
+        pictures.read_picture(path, 3)
     path.write_bytes(photo(1))
-    assert pictures.read(path, 57).shape == (16, 24, 3)
+    assert pictures.read_picture(path, 57).shape == (16, 24, 3)
 
 
 def test_content_that_is_cut_off() -> None:
-    with pytest.raises(PictureError, match="cannot be read"):
+    with pytest.raises(PictureError, match="not a picture that can be read"):
         pictures.upright_content(photo(6)[:-400])
 
 
@@ -129,7 +129,7 @@ def test_content_is_written_anew_only_to_turn_it(kind: str) -> None:
         assert (turned == content) == (orientation == 1)
         with Image.open(io.BytesIO(turned)) as found, Image.open(io.BytesIO(content)) as given:
             assert found.format == kind
-            assert pictures.orientation(found) == 1
+            assert pictures.orientation_of(found) == 1
             expected = np.asarray(ImageOps.exif_transpose(given)).astype(int)
             assert np.abs(np.asarray(found) - expected).max() <= (12 if kind == "JPEG" else 0)
 

@@ -277,7 +277,7 @@ def test_large_images_are_read_some_rows_at_a_time(monkeypatch: pytest.MonkeyPat
     )
     whole = km.Mask.from_png(content)
     for block in (1, 700, 5000):
-        monkeypatch.setattr(module, "BLOCK", block)
+        monkeypatch.setattr(module, "BLOCK_BYTES", block)
         assert km.Mask.from_png(content) == whole
 
 
@@ -298,7 +298,7 @@ def test_rows_that_are_missing_are_an_error(interlace: int, missing: int) -> Non
     data = interlaced(rows, 20, 8) if interlace else b"".join(b"\0" + row for row in rows)
     for wrong in (data[:-missing], data + bytes(missing)):
         content = image_file((30, 20), 8, 0, zlib.compress(wrong), interlace=interlace)
-        with pytest.raises(km.RLEError, match=r"bytes of pixels its header tells|more pixels than"):
+        with pytest.raises(km.RLEError, match=r"bytes of pixels of its size|more than the"):
             km.Mask.from_png(content)
 
 

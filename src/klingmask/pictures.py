@@ -1,8 +1,8 @@
-"""Pictures, as a good viewer shows them: upright, in the shape and the shades of their file.
+"""Read pictures as a good viewer shows them: turned, and with the right brightness.
 
-Every part of klingmask that opens a picture, or is handed one by Pillow, reads it here. A photo
-whose metadata (EXIF) says that it is to be turned or mirrored is turned and mirrored, so masks lie
-where people saw things when they marked them. Of a file of several pictures, the first is read.
+All parts of klingmask that open a picture, or are given one as a PIL image, use this module. It
+turns a photo as its EXIF orientation says. Masks then lie where people saw things when they marked
+them.
 """
 
 from io import BytesIO
@@ -20,18 +20,19 @@ except ImportError as error:
     raise ImportError("pictures need Pillow: pip install 'klingmask[image]'") from error
 
 __all__ = [
+    "TRANSPOSITIONS",
     "PictureError",
     "UnknownPictureError",
-    "orientation",
-    "pixels",
-    "read",
+    "orientation_of",
+    "pixels_of",
+    "read_picture",
     "upright",
     "upright_content",
 ]
 
 Pixels = npt.NDArray[np.uint8]
 
-TURNS = {
+TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,35 +41,55 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation."""
+"""By EXIF orientation: the operation that makes a picture upright."""
 
+_ANIMATED_FORMATS = {"AVIF", "GIF", "PNG", "WEBP"}
+"""Formats in which several pictures are an animation. In others they are pages, for example."""
 
-_ANIMATIONS = {"AVIF", "GIF", "PNG", "WEBP"}
-"""Formats whose pictures are shown one after the other; in others they are pages, or sizes."""
-
-_METADATA = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type xmp")
-"""Where Pillow keeps what says how a picture is to be turned."""
+_ORIENTATION_KEYS = (
+    "exif",
+    "xmp",
+    "XML:com.adobe.xmp",
+    "Raw profile type exif",
+    "Raw profile type xmp",
+)
+"""The keys of `Image.info` in which Pillow looks for the orientation."""
 
 
 class PictureError(ValueError):
-    """A picture that cannot be read."""
+    """A picture cannot be read."""
 
 
 class UnknownPictureError(PictureError):
-    """A file that is no picture, or of a kind that Pillow does not know."""
+    """A file is not a picture, or has a format that Pillow does not know."""
 
 
-def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image, 1 to 8; 1 is upright, and said of most."""
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+
+    Returns
+    -------
+    int
+        1 to 8. It is 1, which means upright, if the metadata has none or is malformed.
+
+    Examples
+    --------
+    >>> orientation_of(Image.new("RGB", (4, 3)))
+    1
+    """
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # Pillow lets through what its parsing runs into; viewers show the picture
+    except Exception:  # Pillow raises errors of many types; viewers show the picture all the same
         return 1
-    return found if found in TURNS else 1
+    return found if found in TRANSPOSITIONS else 1
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its metadata says.
+    """Turn and mirror an image as its EXIF orientation says.
 
     Parameters
     ----------
@@ -77,30 +98,31 @@ def upright(image: Image.Image) -> Image.Image:
     Returns
     -------
     PIL.Image.Image
-        The same image if it is upright, or else a new one without that metadata.
+        The same object if it is upright, otherwise a new image without an orientation.
 
     Examples
     --------
-    >>> upright(Image.open("photo.jpg")).size  # doctest: +SKIP
-    (3024, 4032)
+    >>> with Image.open("photo.jpg") as image:  # its orientation is 6
+    ...     image.size, upright(image).size
+    ((40, 30), (30, 40))
     """
-    image.load()  # by which Pillow makes a TIFF upright itself
-    turn = TURNS.get(orientation(image))
-    if turn is None:
+    image.load()  # Pillow turns TIFF images here, and removes their orientation
+    operation = TRANSPOSITIONS.get(orientation_of(image))
+    if operation is None:
         return image
-    turned = image.transpose(turn)
-    for name in _METADATA:
-        turned.info.pop(name, None)
+    turned = image.transpose(operation)
+    for key in _ORIENTATION_KEYS:
+        turned.info.pop(key, None)
     return turned
 
 
-def pixels(image: Image.Image) -> Pixels:
-    """Give the pixels of an image as it is shown.
+def pixels_of(image: Image.Image) -> Pixels:
+    """Return the pixels of an image, upright.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Of any mode.
+        An image of any mode but "I" and "F".
 
     Returns
     -------
@@ -110,47 +132,55 @@ def pixels(image: Image.Image) -> Pixels:
     Raises
     ------
     PictureError
-        If the image cannot be read, or has numbers instead of shades.
+        If the mode is "I" or "F": the numbers in such an image have no known range.
+
+    Examples
+    --------
+    >>> pixels_of(Image.new("L", (4, 3))).shape
+    (3, 4, 3)
     """
     if image.mode in ("F", "I"):
         raise PictureError(
-            f"an image of mode {image.mode!r} has numbers in it, of which nobody knows how bright "
-            "they are: convert it to 'L' or 'RGB'"
+            f"an image of mode {image.mode!r} cannot be shown, because the range of its numbers "
+            "is unknown; convert it to 'L' or 'RGB'"
         )
-    if image.mode.startswith("I;16"):  # which convert would cut off at 255
-        shades = (np.asarray(upright(image)) >> 8).astype(np.uint8)
-        return np.repeat(shades[..., None], 3, axis=-1)
+    if image.mode.startswith("I;16"):  # Image.convert would set all above 255 to white
+        grey = (np.asarray(upright(image)) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return np.asarray(upright(image).convert(mode))
 
 
-def read(source: str | PathLike[str] | BinaryIO, frame: int = 0) -> Pixels:
-    """Read a picture of any kind that Pillow knows.
+def read_picture(source: str | PathLike[str] | BinaryIO, frame: int = 0) -> Pixels:
+    """Read the pixels of a picture file, upright.
 
     Parameters
     ----------
-    source : path, or file open for reading bytes
+    source : path or binary file
+        A file of any format that Pillow reads.
     frame : int
-        Of an animation, counted from 0. Other pictures have but one, whatever the number.
+        The index of a frame of an animation, counted from 0. For other pictures it is ignored.
 
     Returns
     -------
     ndarray, shape (h, w, 3) or (h, w, 4), uint8
-        RGB, or RGBA if the picture has transparency; upright.
+        RGB, or RGBA if the picture has transparency.
 
     Raises
     ------
     UnknownPictureError
-        If it is no picture.
+        If the file is not a picture that Pillow knows.
     PictureError
-        If it is damaged, or has more pixels than `set_max_pixels` allows.
+        If the file is damaged, or has more pixels than `set_max_pixels` allows.
     IndexError
         If an animation has no such frame.
+    OSError
+        If the file cannot be opened.
 
     Examples
     --------
-    >>> read("photo.jpg").shape  # doctest: +SKIP
-    (4032, 3024, 3)
+    >>> read_picture("photo.jpg").shape
+    (40, 30, 3)
     """
     name = fspath(source) if isinstance(source, str | PathLike) else "the picture"
     try:
@@ -161,58 +191,60 @@ def read(source: str | PathLike[str] | BinaryIO, frame: int = 0) -> Pixels:
                     f"{name} has {image.height} x {image.width} pixels, over the limit of {limit}; "
                     "klingmask.set_max_pixels() raises it"
                 )
-            many = getattr(image, "n_frames", 1)
-            if many > 1 and image.format in _ANIMATIONS:
-                if not 0 <= frame < many:
-                    raise IndexError(f"frame {frame} of a picture with {many}, counted from 0")
+            total = getattr(image, "n_frames", 1)
+            if total > 1 and image.format in _ANIMATED_FORMATS:
+                if not 0 <= frame < total:
+                    raise IndexError(
+                        f"frame {frame} of an animation with {total} frames, counted from 0"
+                    )
                 image.seek(frame)
-            return pixels(image)
+            return pixels_of(image)
     except UnidentifiedImageError as error:
         raise UnknownPictureError(f"{name} is not a picture that can be read") from error
     except (PictureError, IndexError, MemoryError):
         raise
-    except Exception as error:  # Pillow lets through whatever its parsing runs into
+    except Exception as error:  # Pillow raises errors of many types about malformed files
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # that of the system: no such file, no permission
+            raise  # from the operating system: there is no such file, for example
         raise PictureError(f"{name} is not a picture that can be read: {error}") from error
 
 
 def upright_content(content: bytes) -> bytes:
-    """Give the content of a picture's file, written anew if its metadata would turn it.
+    """Return a picture file whose pixels are upright, for readers that ignore the orientation.
 
     Parameters
     ----------
     content : bytes
-        A file that Pillow reads.
+        A picture file of any format that Pillow writes.
 
     Returns
     -------
     bytes
-        The same, or a file of the same format whose pixels are upright.
+        The same bytes if the picture is upright, otherwise a new file of the same format.
 
     Raises
     ------
     PictureError
-        If it cannot be read.
+        If the file is not a picture, or is damaged.
 
     Examples
     --------
-    >>> content = Path("photo.jpg").read_bytes()  # doctest: +SKIP
-    >>> upright_content(content) == content  # doctest: +SKIP
-    False
+    >>> content = Path("photo.jpg").read_bytes()
+    >>> turned = upright_content(content)
+    >>> turned == content, upright_content(turned) == turned
+    (False, True)
     """
     try:
         with Image.open(BytesIO(content)) as image:
-            if orientation(image) == 1:
+            if orientation_of(image) == 1:
                 return content
             stream = BytesIO()
-            kept = {"icc_profile": image.info.get("icc_profile")}
-            # A JPEG of several pictures (MPO), as phones make them, becomes one of the first.
-            kind = "JPEG" if image.format == "MPO" else image.format
-            # Of JPEG alone this is more than usual; other formats pay no heed.
-            upright(image).save(stream, kind, quality=95, **kept)
+            # MPO, which phones write, is JPEG with further pictures; only the first is kept.
+            format_ = "JPEG" if image.format == "MPO" else image.format
+            options = {"icc_profile": image.info.get("icc_profile")}
+            upright(image).save(stream, format_, quality=95, **options)
             return stream.getvalue()
     except MemoryError:
         raise
-    except Exception as error:  # Pillow lets through whatever its parsing runs into
-        raise PictureError(f"the picture cannot be read: {error}") from error
+    except Exception as error:  # Pillow raises errors of many types about malformed files
+        raise PictureError(f"this is not a picture that can be read: {error}") from error

@@ -1,8 +1,9 @@
-"""Masks as PNG images; imported only when a PNG is read or written.
+"""Read and write masks as PNG images. This module is imported only when a PNG is read or written.
 
-A PNG of a few bytes may claim to be huge, one that was cut off may look whole, and Pillow makes
-four bytes of every pixel. So the chunks are read here, by the specification (PNG, third edition,
-W3C 2025), and the pixels some rows at a time; Pillow undoes the filters of the rows.
+The reader is careful with malformed and hostile files. It checks that a file has all rows before
+it allocates memory for them, because a few bytes can claim to be a huge image. It decodes some rows
+at a time, because Pillow would need four bytes for each pixel of the whole image. It follows the
+PNG specification (third edition, W3C 2025) for the chunks; Pillow reverses the filters of the rows.
 """
 
 import struct
@@ -24,26 +25,27 @@ try:
 except ImportError as error:
     raise ImportError("PNG images need Pillow: pip install 'klingmask[image]'") from error
 
-from klingmask.pictures import TURNS
+from klingmask.pictures import TRANSPOSITIONS
 
 __all__ = ["read_png", "write_png"]
 
-Pixels = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-GREY, COLOR, PALETTE, GREY_ALPHA, COLOR_ALPHA = 0, 2, 3, 4, 6
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+"""The colour types."""
 
-CHANNELS = {GREY: 1, COLOR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOR_ALPHA: 4}
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
 
 DEPTHS = {
     GREY: (1, 2, 4, 8, 16),
-    COLOR: (8, 16),
+    RGB: (8, 16),
     PALETTE: (1, 2, 4, 8),
     GREY_ALPHA: (8, 16),
-    COLOR_ALPHA: (8, 16),
+    RGBA: (8, 16),
 }
-"""Bits a channel, by the type of colour."""
+"""Bits per channel that the specification allows."""
 
 LAST_FILTER = 4
 
@@ -56,110 +58,114 @@ PASSES = (
     (0, 1, 2, 2),
     (1, 0, 2, 1),
 )
-"""First row and column, and the steps down and across, of the passes of an interlaced image."""
+"""The passes of an interlaced image: first row, first column, distance of rows and of columns."""
 
-BLOCK = 1 << 20
-"""Bytes that are inflated, and have their filters undone, at a time."""
+BLOCK_BYTES = 1 << 20
+"""How many bytes of rows are decoded at a time."""
+
+MAX_COLOR_ROW_BYTES = 1 << 26
+"""The longest row of an image with several bytes per pixel. A row is decoded as a whole, in several
+arrays of its size. Rows of one byte per pixel are limited by the number of pixels."""
 
 
-LONGEST_ROW = 1 << 26
-"""Bytes of a row of pixels of more than a byte, for a row is held a few times."""
+class _DamagedError(Exception):
+    """What is wrong with a PNG."""
 
 
 class _Header(NamedTuple):
     width: int
     height: int
     depth: int
-    kind: int
+    color_type: int
     interlaced: bool
 
     @property
     def pixel_bits(self) -> int:
-        return self.depth * CHANNELS[self.kind]
+        return self.depth * CHANNELS[self.color_type]
 
     def passes(self) -> list[tuple[int, int, int, int]]:
-        """First row and column, and the steps, of those passes that have pixels."""
+        """Return the passes that have pixels, as in `PASSES`."""
         if not self.interlaced:
             return [(0, 0, 1, 1)]
-        return [one for one in PASSES if one[0] < self.height and one[1] < self.width]
+        return [each for each in PASSES if each[0] < self.height and each[1] < self.width]
 
-    def size(self, top: int, left: int, down: int, across: int) -> tuple[int, int]:
-        """Rows and columns of a pass."""
+    def pass_size(self, top: int, left: int, down: int, across: int) -> tuple[int, int]:
+        """Return the number of rows and columns of a pass."""
         return -(-(self.height - top) // down), -(-(self.width - left) // across)
 
     def row_bytes(self, columns: int) -> int:
-        """Bytes of a row, without the one that names its filter."""
+        """Return the bytes of a row, without the first one, which names the filter."""
         return -(-columns * self.pixel_bits // 8)
 
-    def inflated(self) -> int:
-        """Bytes of the whole image."""
-        sizes = [self.size(*one) for one in self.passes()]
+    def image_bytes(self) -> int:
+        """Return the bytes of all rows."""
+        sizes = [self.pass_size(*each) for each in self.passes()]
         return sum(rows * (1 + self.row_bytes(columns)) for rows, columns in sizes)
 
 
 class _Png(NamedTuple):
     header: _Header
     data: list[memoryview]
-    """What is in the IDAT chunks."""
-    clear: bytes | None
-    """What is in the tRNS chunk."""
+    """The IDAT chunks: compressed rows."""
+    transparency: bytes | None
+    """The tRNS chunk: the alpha of palette entries, or one transparent colour."""
     exif: bytes | None
+    """The eXIf chunk."""
 
 
 def read_png(source: bytes | str | PathLike[str]) -> npt.NDArray[np.bool_]:
     """Read a PNG as a mask.
 
-    A palette image counts indices, not colours: index 0 is background, as in
-    the label images of the field.
-
     Parameters
     ----------
     source : bytes or path
-        The PNG's content, or where it is: any colour type and depth, interlaced or
-        not. Of an animated one, the picture that viewers of plain PNGs show.
+        The content of a PNG file, or its path. It may have any colour type and depth. Of an
+        animated PNG, the picture is read that viewers without animations show.
 
     Returns
     -------
     ndarray, shape (h, w), bool
-        True where a pixel is neither black nor clear; upright, if the PNG says how.
+        True where a pixel is neither black nor fully transparent. If the PNG has a palette,
+        True where the index is not 0, as in label images, and not that of a transparent colour.
+        The mask is turned as the EXIF orientation of the PNG says.
 
     Raises
     ------
     RLEError
-        If it is not a PNG, is damaged or not whole, or has more pixels than
-        `set_max_pixels` allows. Nothing of the image's size is allocated before that is known.
+        If it is not a PNG, if it is damaged or incomplete, or if it has more pixels than
+        `set_max_pixels` allows.
 
     Examples
     --------
-    >>> read_png("mask.png").shape  # doctest: +SKIP
-    (540, 960)
+    >>> read_png("mask.png").shape
+    (30, 40)
     """
     content = source if isinstance(source, bytes) else Path(source).read_bytes()
     try:
-        png = _parsed(memoryview(content))
+        png = _parse(memoryview(content))
         header, limit = png.header, get_max_pixels()
         if limit is not None and header.width * header.height > limit:
             raise RLEError(
                 f"the PNG has {header.height} x {header.width} pixels, over the limit of "
                 f"{limit}; klingmask.set_max_pixels() raises it"
             )
-        _check_length(png)
-        lit = _lit(png)
+        _check_complete(png)
+        foreground = _foreground(png)
     except (_DamagedError, zlib.error, struct.error) as error:
         raise RLEError(f"not a PNG that can be read: {error}") from error
-    turn = TURNS.get(_orientation(png.exif))
-    if turn is None:
-        return lit
-    turned = Image.fromarray(lit.view(np.uint8)).transpose(turn)
+    operation = TRANSPOSITIONS.get(_orientation(png.exif))
+    if operation is None:
+        return foreground
+    turned = Image.fromarray(foreground.view(np.uint8)).transpose(operation)
     return np.asarray(turned).view(bool)
 
 
-def write_png(pixels: Pixels) -> bytes:
+def write_png(pixels: Bytes) -> bytes:
     """Write pixels as a PNG.
 
     Parameters
     ----------
-    pixels : ndarray, uint8, shape (h, w), (h, w, 3) or (h, w, 4)
+    pixels : ndarray, shape (h, w), (h, w, 3) or (h, w, 4), uint8
         Greyscale, RGB or RGBA.
 
     Returns
@@ -169,7 +175,7 @@ def write_png(pixels: Pixels) -> bytes:
     Raises
     ------
     RLEError
-        If there are no pixels, for a PNG has at least one.
+        If there is no pixel. A PNG has at least one.
 
     Examples
     --------
@@ -183,135 +189,137 @@ def write_png(pixels: Pixels) -> bytes:
     return stream.getvalue()
 
 
-class _DamagedError(Exception):
-    """What is wrong with a PNG."""
-
-
 def _chunks(content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of each chunk up to the last, whose checksums are right."""
+    """Yield the type and the data of each chunk, after checking their checksums."""
     if content[:8] != SIGNATURE:
-        raise _DamagedError("it does not begin as a PNG does")
-    place, kind = len(SIGNATURE), b""
+        raise _DamagedError("it does not start with the signature of PNG")
+    start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
-        if len(content) - place < 12:
+        if len(content) - start < 12:
             raise _DamagedError(f"it ends at byte {len(content)}, before its last chunk")
-        size, kind = struct.unpack_from(">I4s", content, place)
-        data = content[place + 8 : place + 8 + size]
-        end = place + 8 + size
+        size, kind = struct.unpack_from(">I4s", content, start)
+        data = content[start + 8 : start + 8 + size]
+        end = start + 8 + size
         if len(content) - end < 4:
-            raise _DamagedError(f"it ends at byte {len(content)}, in the chunk at byte {place}")
+            raise _DamagedError(f"it ends at byte {len(content)}, in the chunk at byte {start}")
         if struct.unpack_from(">I", content, end) != (zlib.crc32(data, zlib.crc32(kind)),):
-            raise _DamagedError(f"the checksum of the chunk at byte {place} is wrong")
+            raise _DamagedError(f"the checksum of the chunk at byte {start} is wrong")
         yield kind, data
-        place = end + 4
+        start = end + 4
 
 
-def _parsed(content: memoryview) -> _Png:
-    """What matters of the chunks, which are where they may be."""
+def _parse(content: memoryview) -> _Png:
+    """Read the chunks that a mask depends on."""
     header: _Header | None = None
     data: list[memoryview] = []
-    clear = exif = None
-    palette, before = False, b""
+    transparency = exif = None
+    has_palette, previous = False, b""
     for kind, chunk in _chunks(content):
         if (header is None) != (kind == b"IHDR"):
-            raise _DamagedError("it does not start with its one header")
+            raise _DamagedError("its first chunk, and only that, must be the header")
         if kind == b"IHDR":
-            header = _header(chunk)
+            header = _parse_header(chunk)
         elif kind == b"IDAT":
-            if data and before != b"IDAT":
-                raise _DamagedError("there is something between its pixels")
+            if data and previous != b"IDAT":
+                raise _DamagedError("there is another chunk between those of its pixels")
             data.append(chunk)
         elif kind in (b"PLTE", b"tRNS") and data:
-            raise _DamagedError("its palette, or what is clear, comes after the pixels")
+            raise _DamagedError(f"its {kind.decode()} chunk comes after the pixels")
         elif kind == b"PLTE":
-            palette = True
+            has_palette = True
         elif kind == b"tRNS":
-            clear = bytes(chunk)
+            transparency = bytes(chunk)
         elif kind == b"eXIf":
             exif = bytes(chunk)
-        elif kind != b"IEND" and not kind[0] & 0x20:  # of a kind that must be understood
-            raise _DamagedError(f"it has a chunk of the kind {kind!r}, which is none of PNG's")
-        before = kind
+        elif kind != b"IEND" and not kind[0] & 0x20:  # a reader must know chunks in upper case
+            raise _DamagedError(f"it has a chunk of the unknown type {kind!r}")
+        previous = kind
     if header is None or not data:
         raise _DamagedError("it has no pixels")
-    if header.kind == PALETTE and not palette:
+    if header.color_type == PALETTE and not has_palette:
         raise _DamagedError("it has no palette")
-    if clear is not None:
-        if header.kind == PALETTE and len(clear) > 256:
-            raise _DamagedError(f"{len(clear)} alphas for 256 indices")
-        if header.kind in (GREY, COLOR) and len(clear) != 2 * CHANNELS[header.kind]:
-            raise _DamagedError("what it says to be clear is no colour of its own")
-    return _Png(header, data, clear, exif)
+    if transparency is not None:
+        if header.color_type == PALETTE and len(transparency) > 256:
+            raise _DamagedError(f"it has {len(transparency)} alpha values for 256 indices")
+        if (
+            header.color_type in (GREY, RGB)
+            and len(transparency) != 2 * CHANNELS[header.color_type]
+        ):
+            raise _DamagedError("its transparent colour has the wrong number of channels")
+    return _Png(header, data, transparency, exif)
 
 
-def _header(chunk: memoryview) -> _Header:
-    width, height, depth, kind, compression, filters, interlace = struct.unpack(">IIBBBBB", chunk)
+def _parse_header(chunk: memoryview) -> _Header:
+    width, height, depth, color_type, compression, filters, interlace = struct.unpack(
+        ">IIBBBBB", chunk
+    )
     if not (0 < width < 1 << 31 and 0 < height < 1 << 31):
         raise _DamagedError(f"its size is {height} x {width}")
-    if depth not in DEPTHS.get(kind, ()) or compression or filters or interlace > 1:
-        raise _DamagedError("its header names what PNG does not have")
-    return _Header(width, height, depth, kind, interlace == 1)
+    if depth not in DEPTHS.get(color_type, ()) or compression or filters or interlace > 1:
+        raise _DamagedError("its header has values that PNG does not define")
+    return _Header(width, height, depth, color_type, interlace == 1)
 
 
-def _inflated(data: list[memoryview]) -> Iterator[bytes]:
-    """What was compressed, block by block; it must have an end, and the right checksum."""
+def _decompressed(data: list[memoryview]) -> Iterator[bytes]:
+    """Yield the rows in blocks. The zlib stream must have an end and the right checksum."""
     stream = zlib.decompressobj()
     for chunk in data:
         rest: bytes | memoryview = chunk
         while len(rest) and not stream.eof:
-            yield stream.decompress(rest, BLOCK)
+            yield stream.decompress(rest, BLOCK_BYTES)
             rest = stream.unconsumed_tail
     while not stream.eof:
-        block = stream.decompress(b"", BLOCK)
+        block = stream.decompress(b"", BLOCK_BYTES)
         if not block and not stream.eof:
-            raise _DamagedError("its pixels are cut off")
+            raise _DamagedError("its compressed data ends too early")
         yield block
 
 
-def _check_length(png: _Png) -> None:
-    """See to it that the pixels are as many as the header says, keeping none."""
-    expected, found = png.header.inflated(), 0
-    for block in _inflated(png.data):
+def _check_complete(png: _Png) -> None:
+    """Raise an error unless there are as many bytes of rows as the size of the image needs."""
+    expected, found = png.header.image_bytes(), 0
+    for block in _decompressed(png.data):
         found += len(block)
         if found > expected:
-            raise _DamagedError(f"it has more pixels than the {expected} bytes its header tells")
+            raise _DamagedError(f"it has more than the {expected} bytes of pixels of its size")
     if found < expected:
-        raise _DamagedError(f"it has {found} of the {expected} bytes of pixels its header tells")
+        raise _DamagedError(f"it has {found} of the {expected} bytes of pixels of its size")
 
 
-def _lit(png: _Png) -> npt.NDArray[np.bool_]:
-    """Where a pixel is neither black nor clear."""
+def _foreground(png: _Png) -> npt.NDArray[np.bool_]:
     header = png.header
-    lit = np.empty((header.height, header.width), np.bool_)
-    unit = max(1, header.pixel_bits // 8)  # bytes from one to its left neighbour, for filters
-    stream = _Stream(png.data)
+    foreground = np.empty((header.height, header.width), np.bool_)
+    pixel_bytes = max(1, header.pixel_bits // 8)
+    stream = _RowStream(png.data)
     for top, left, down, across in header.passes():
-        rows, columns = header.size(top, left, down, across)
-        wide = header.row_bytes(columns)
-        if unit > 1 and wide > LONGEST_ROW:
-            raise _DamagedError(f"it has rows of {wide} bytes; the limit is {LONGEST_ROW}")
-        above: Pixels = np.zeros(wide, np.uint8)
-        out = lit[top::down, left::across]
+        rows, columns = header.pass_size(top, left, down, across)
+        row_bytes = header.row_bytes(columns)
+        if pixel_bytes > 1 and row_bytes > MAX_COLOR_ROW_BYTES:
+            raise _DamagedError(
+                f"its rows have {row_bytes} bytes; the limit is {MAX_COLOR_ROW_BYTES}"
+            )
+        above: Bytes = np.zeros(row_bytes, np.uint8)
+        out = foreground[top::down, left::across]
         done = 0
         while done < rows:
-            many = min(rows - done, max(1, BLOCK // (wide + 1)))
-            filtered = stream.take(many * (wide + 1)).reshape(many, wide + 1)
-            pixels = _unfiltered(filtered, above, unit)
+            n = min(rows - done, max(1, BLOCK_BYTES // (row_bytes + 1)))
+            filtered = stream.take(n * (row_bytes + 1)).reshape(n, row_bytes + 1)
+            pixels = _unfiltered(filtered, above, pixel_bytes)
             above = pixels[-1].ravel()
-            samples = _samples(pixels, header, columns)
-            out[done : done + many] = _lit_samples(header, samples, png.clear)
-            done += many
-    return lit
+            samples = _samples(pixels, header.depth, columns)
+            out[done : done + n] = _is_foreground(samples, header, png.transparency)
+            done += n
+    return foreground
 
 
-class _Stream:
-    """What was compressed, as many bytes at a time as are wanted."""
+class _RowStream:
+    """The decompressed rows, to be read in pieces of any size."""
 
     def __init__(self, data: list[memoryview]) -> None:
-        self._blocks = _inflated(data)
+        self._blocks = _decompressed(data)
         self._rest = b""
 
-    def take(self, size: int) -> Pixels:
+    def take(self, size: int) -> Bytes:
         parts, missing = [self._rest], size - len(self._rest)
         while missing > 0:
             parts.append(next(self._blocks))
@@ -321,35 +329,50 @@ class _Stream:
         return np.frombuffer(joined, np.uint8, size)
 
 
-def _unfiltered(filtered: Pixels, above: Pixels, unit: int) -> Pixels:
-    """Undo the filters of rows, by Pillow; (rows, columns, unit).
+def _unfiltered(filtered: Bytes, above: Bytes, pixel_bytes: int) -> Bytes:
+    """Reverse the filters of some rows.
 
-    A filter changes a byte by those `unit` bytes to the left, above, and above that one. So any
-    pixel of up to four bytes may pass for one of a grey image, with alpha or in colour, of eight
-    bits; a larger one is two, in images of which one is below the other. Each begins with the row
-    above, which needs no filter.
+    A filter predicts a byte from the bytes of the same position in the pixels to the left, above,
+    and above to the left. It does not depend on what the bytes mean. So Pillow can do the work on
+    an 8-bit image with as many channels as a pixel has bytes. Pixels of 6 and 8 bytes are divided
+    into two halves, in images of which one is below the other. Each image starts with the row above
+    the given ones, unfiltered.
+
+    Parameters
+    ----------
+    filtered : ndarray, shape (rows, 1 + row_bytes), uint8
+        The first byte of each row names its filter.
+    above : ndarray, shape (row_bytes,), uint8
+        The row above, without a filter.
+    pixel_bytes : int
+        Bytes per pixel, 1 if a pixel has less than a byte.
+
+    Returns
+    -------
+    ndarray, shape (rows, row_bytes / pixel_bytes, pixel_bytes), uint8
     """
     if filtered[:, 0].max() > LAST_FILTER:
-        raise _DamagedError("it has a row with a filter that PNG does not have")
-    rows, columns, parts = len(filtered) + 1, len(above) // unit, 1 + (unit > 4)
+        raise _DamagedError("it has a row with an unknown filter")
+    rows, columns = len(filtered) + 1, len(above) // pixel_bytes
+    parts = 2 if pixel_bytes > 4 else 1
     raw = np.concatenate([above[None], filtered[:, 1:]])
-    images = np.zeros((parts, rows, 1 + columns * unit // parts), np.uint8)
+    images = np.zeros((parts, rows, 1 + columns * pixel_bytes // parts), np.uint8)
     images[:, 1:, 0] = filtered[:, 0]
     images[:, :, 1:] = (
         raw.reshape(rows, columns, parts, -1).transpose(2, 0, 1, 3).reshape(parts, rows, -1)
     )
-    kind = (GREY, GREY_ALPHA, COLOR, COLOR_ALPHA)[unit // parts - 1]
-    header = struct.pack(">IIBBBBB", columns, parts * rows, 8, kind, 0, 0, 0)
+    color_type = (GREY, GREY_ALPHA, RGB, RGBA)[pixel_bytes // parts - 1]
+    header = struct.pack(">IIBBBBB", columns, parts * rows, 8, color_type, 0, 0, 0)
     stream = BytesIO(
         SIGNATURE
         + _chunk(b"IHDR", header)
         + _chunk(b"IDAT", zlib.compress(images.data, 0))
         + _chunk(b"IEND", b"")
     )
-    # Not Image.open, whose limit is for the whole process.
+    # Image.open has a limit on pixels that can be changed for the whole process only.
     with PngImageFile(stream) as image:
-        whole = np.asarray(image).reshape(parts, rows, columns, -1)[:, 1:]
-    return whole[0] if parts == 1 else np.concatenate([whole[0], whole[1]], axis=-1)
+        halves = np.asarray(image).reshape(parts, rows, columns, -1)[:, 1:]
+    return halves[0] if parts == 1 else np.concatenate([halves[0], halves[1]], axis=-1)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -358,46 +381,49 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _samples(
-    pixels: Pixels, header: _Header, columns: int
+    pixels: Bytes, depth: int, columns: int
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """Numbers of the channels; (rows, columns, channels)."""
-    if header.depth == 16:
+    """Return the numbers in the channels of pixels: (rows, columns, channels)."""
+    if depth == 16:
         return pixels.view(">u2")
-    if header.depth == 8:
+    if depth == 8:
         return pixels
     bits = np.unpackbits(pixels[..., 0], axis=-1)
-    packed = np.zeros((len(pixels), pixels.shape[1] * 8 // header.depth), np.uint8)
-    for place in range(header.depth):
-        packed = packed << 1 | bits[:, place :: header.depth]
-    return packed[:, :columns, None]
+    samples = np.zeros((len(pixels), pixels.shape[1] * 8 // depth), np.uint8)
+    for place in range(depth):
+        samples = samples << 1 | bits[:, place::depth]
+    return samples[:, :columns, None]
 
 
-def _lit_samples(
-    header: _Header, samples: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], clear: bytes | None
+def _is_foreground(
+    samples: npt.NDArray[np.uint8] | npt.NDArray[np.uint16],
+    header: _Header,
+    transparency: bytes | None,
 ) -> npt.NDArray[np.bool_]:
-    has_alpha = header.kind in (GREY_ALPHA, COLOR_ALPHA)
-    lit: npt.NDArray[np.bool_] = samples[..., 0] != 0
-    for channel in range(1, CHANNELS[header.kind] - has_alpha):
-        lit |= samples[..., channel] != 0
+    """Return where samples (rows, columns, channels) are neither black nor transparent."""
+    has_alpha = header.color_type in (GREY_ALPHA, RGBA)
+    foreground: npt.NDArray[np.bool_] = samples[..., 0] != 0
+    for channel in range(1, CHANNELS[header.color_type] - has_alpha):
+        foreground |= samples[..., channel] != 0
     if has_alpha:
-        lit &= samples[..., -1] != 0
-    elif clear is not None and header.kind == PALETTE:  # an alpha for each index, up to a last one
-        alphas = np.full(256, 255, np.uint8)
-        alphas[: len(clear)] = np.frombuffer(clear, np.uint8)
-        lit &= alphas[samples[..., 0]] != 0
-    elif clear is not None:  # the one colour that is clear
-        color = np.frombuffer(clear, ">u2") & ((1 << header.depth) - 1)
-        lit &= (samples != color).any(axis=-1)
-    return lit
+        foreground &= samples[..., -1] != 0
+    elif transparency is not None and header.color_type == PALETTE:
+        alphas = np.full(256, 255, np.uint8)  # indices without a value are opaque
+        alphas[: len(transparency)] = np.frombuffer(transparency, np.uint8)
+        foreground &= alphas[samples[..., 0]] != 0
+    elif transparency is not None:
+        color = np.frombuffer(transparency, ">u2") & ((1 << header.depth) - 1)
+        foreground &= (samples != color).any(axis=-1)
+    return foreground
 
 
 def _orientation(exif: bytes | None) -> int:
-    """The EXIF orientation, 1 if there is none that can be read."""
+    """Return the EXIF orientation; 1 if there is none, or the metadata is malformed."""
     if exif is None:
         return 1
     found = Image.Exif()
     try:
         found.load(exif)
         return int(found.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow lets through what its parsing runs into; the mask does not need it
+    except Exception:  # Pillow raises errors of many types; the mask is readable all the same
         return 1

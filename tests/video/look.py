@@ -1,4 +1,4 @@
-"""What is in a video file."""
+"""Look into video files."""
 
 from fractions import Fraction
 from pathlib import Path

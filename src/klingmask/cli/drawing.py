@@ -119,7 +119,7 @@ def _masks_on(found: LabelledMasks, frame: int | None, one_frame: bool) -> tuple
 def _pixels(path: Path, frame: int) -> tuple[npt.NDArray[np.uint8], Fraction]:
     """Read an image, or a frame of a video: RGB or RGBA pixels, and their width by height."""
     try:
-        return pictures.read(path, frame), Fraction(1)
+        return pictures.read_picture(path, frame), Fraction(1)
     except pictures.UnknownPictureError:
         from klingmask.video.reading import open_video  # PyAV is needed for videos only
 

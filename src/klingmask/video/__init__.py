@@ -14,8 +14,8 @@ the same shape, the same way up.
 - The same way up. Frames are turned and mirrored as the file says.
 
 The header of a file may be wrong about its streams and the number of its frames, so nothing relies
-on it. A file that is not a video, or is damaged, raises a `VideoError`. There is a `VideoWarning` if
-a result leaves something out, such as transparency or masks of frames that are not there.
+on it. A file that is not a video, or is damaged, raises a `VideoError`. If a result leaves out
+something, such as transparency or masks of frames that are not there, there is a `VideoWarning`.
 """
 
 from klingmask.video.errors import VideoError, VideoWarning

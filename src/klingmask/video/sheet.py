@@ -138,7 +138,7 @@ def _frames(source: VideoPath | Sequence[npt.ArrayLike | Pillow.Image]) -> Itera
             yield from video.frames()
         return
     for picture in source:
-        pixels = pictures.pixels(picture) if isinstance(picture, Pillow.Image) else picture
+        pixels = pictures.pixels_of(picture) if isinstance(picture, Pillow.Image) else picture
         yield Frame(np.asarray(pixels), None, Fraction(1))
 
 
