@@ -22,7 +22,7 @@ from klingmask.video import (
 from klingmask.video.overlay import MasksByFrame
 from tests.clips import greys, make_clip
 from tests.conftest import shared_file
-from tests.video import odd
+from tests.video import unusual
 
 SIZE = (48, 64)
 LEFT = km.Mask.from_bbox(SIZE, (0, 0, 32, 48))
@@ -86,7 +86,7 @@ def test_masks_of_frames_that_are_not_there_are_told_of(
 
 def test_sequences_are_spread_over_the_frames_that_there_are(tmp_path: Path) -> None:
     """And not over those that the header promises."""
-    clip, out = odd.said_to_be_longer(tmp_path / "clip.avi", 40), tmp_path / "out.mp4"
+    clip, out = unusual.said_to_be_longer(tmp_path / "clip.avi", 40), tmp_path / "out.mp4"
     overlay_video(clip, [[LEFT], [RIGHT]], out, colors=(250, 20, 40))
     assert seen(out) == [(True, False)] * 5 + [(False, True)] * 5
 

@@ -1,5 +1,6 @@
 """Frames of real videos, made here and from the shared clip: which, how many, which way up."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from klingmask.video import (
     frames,
     overlay_video,
 )
-from klingmask.video.reading import count_frames
+from klingmask.video.reading import count_frames, open_video
 from tests.clips import greys, make_clip, turn_by_90, with_matrix
 from tests.conftest import shared_file
-from tests.video import odd
+from tests.video import unusual
 from tests.video.look import levels
 
 
@@ -65,7 +66,7 @@ def test_frames_stand_upright(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hidden", [1, 3, 9])
 def test_what_an_edit_list_hides_is_no_frame(tmp_path: Path, hidden: int) -> None:
-    clip = odd.cut_without_encoding(tmp_path / "cut.mp4", hidden)
+    clip = unusual.cut_without_encoding(tmp_path / "cut.mp4", hidden)
     with av.open(str(clip)) as container:
         assert container.streams.video[0].frames == 10  # as its header says
     assert levels(clip) == list(range(hidden, 10))
@@ -76,21 +77,21 @@ def test_what_an_edit_list_hides_is_no_frame(tmp_path: Path, hidden: int) -> Non
 
 def test_a_recording_that_begins_between_key_frames(tmp_path: Path) -> None:
     """Players show it from the first key frame on."""
-    assert levels(odd.joined_midway(tmp_path / "midway.ts")) == [5, 6, 7, 8, 9]
+    assert levels(unusual.joined_midway(tmp_path / "midway.ts")) == [5, 6, 7, 8, 9]
 
 
 def test_frames_without_times(tmp_path: Path) -> None:
-    assert levels(odd.raw_h264(tmp_path / "raw.h264")) == list(range(10))
+    assert levels(unusual.raw_h264(tmp_path / "raw.h264")) == list(range(10))
 
 
 def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
-    clip = odd.said_to_be_longer(tmp_path / "long.avi", 500)
+    clip = unusual.said_to_be_longer(tmp_path / "long.avi", 500)
     with av.open(str(clip)) as container:
         assert container.streams.video[0].frames == 500
     assert count_frames(clip) == 10
     with pytest.raises(IndexError, match="a video with 10 frames"):
         frame_at(clip, 499)
-    nothing = odd.header_alone(tmp_path / "nothing.mp4")
+    nothing = unusual.header_alone(tmp_path / "nothing.mp4")
     with pytest.raises(VideoError, match=r"nothing\.mp4 has no frame that can be decoded"):
         next(frames(nothing))
     with pytest.raises(VideoError, match=r"nothing\.mp4 has no frame that can be decoded"):
@@ -109,7 +110,7 @@ EIGHT = [
 @pytest.mark.parametrize("matrix", EIGHT)
 def test_every_way_up(tmp_path: Path, matrix: tuple[int, int, int, int], scale: float) -> None:
     """Each corner is shown where the matrix moves it."""
-    clip = make_clip(tmp_path / "clip.mp4", [odd.quarters()] * 2)
+    clip = make_clip(tmp_path / "clip.mp4", [unusual.quarters()] * 2)
     with_matrix(clip, *(scale * value for value in matrix))
     shown = frame_at(clip, 1)
     a, b, c, d = matrix
@@ -121,11 +122,25 @@ def test_every_way_up(tmp_path: Path, matrix: tuple[int, int, int, int], scale: 
         assert abs(int(shown[row, column, 0]) - grey) < 8, (x, y)
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [((16, 11), (16, 11)), ((1, 16), (1, 16)), ((1, 17), (1, 1)), ((5000, 1), (1, 1))],
+)
+def test_the_shape_of_pixels(
+    tmp_path: Path, told: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    clip = unusual.h264(tmp_path / "clip.mp4", pixel_aspect=Fraction(*told))
+    with open_video(clip) as video:
+        frame = video.frame_at(0)
+    assert frame.pixel_aspect == Fraction(*expected)
+    assert frame.pixels.shape == (48, 64, 3)
+
+
 def test_a_matrix_of_nothing_leaves_the_frame(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", [odd.quarters()])
+    clip = make_clip(tmp_path / "clip.mp4", [unusual.quarters()])
     with_matrix(clip, 0, 0, 0, 0)
     assert frame_at(clip, 0).shape == (48, 64, 3)
-    with_matrix_again = make_clip(tmp_path / "tilted.mp4", [odd.quarters()])
+    with_matrix_again = make_clip(tmp_path / "tilted.mp4", [unusual.quarters()])
     with_matrix(with_matrix_again, 0.95, 0.3, -0.3, 0.95)  # by less than 45 degrees
     assert np.array_equal(frame_at(with_matrix_again, 0), frame_at(clip, 0))
 
@@ -186,11 +201,11 @@ def test_damage_of_any_kind_is_a_video_error(tmp_path: Path, kind: str) -> None:
     clip, out = tmp_path / f"clip.{kind}", tmp_path / "out.mp4"
     sound = {"mp4": "aac", "mkv": "pcm_s16le", "ts": "aac", "avi": "mp2", "webm": "libopus"}
     if kind == "h264":
-        odd.raw_h264(clip)
+        unusual.raw_h264(clip)
     elif kind == "webm":
-        make_clip(clip, greys(odd.LEVELS), codec="libvpx-vp9", audio=sound[kind])
+        make_clip(clip, greys(unusual.LEVELS), codec="libvpx-vp9", audio=sound[kind])
     else:
-        make_clip(clip, greys(odd.LEVELS), codec="libx264", audio=sound[kind])
+        make_clip(clip, greys(unusual.LEVELS), codec="libx264", audio=sound[kind])
     content, refused = clip.read_bytes(), []
     for seed in range(48):
         clip.write_bytes(damaged(content, seed))

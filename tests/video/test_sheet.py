@@ -11,7 +11,7 @@ from PIL import Image
 import klingmask as km
 from klingmask.video import VideoError, contact_sheet
 from tests.clips import greys, make_clip, turn_by_90
-from tests.video import odd
+from tests.video import unusual
 
 SIZE = (48, 64)
 LEFT = km.Mask.from_bbox(SIZE, (0, 0, 32, 48))
@@ -38,10 +38,10 @@ def test_contact_sheets(clip: Path) -> None:
 def test_frames_are_those_that_there_are(tmp_path: Path) -> None:
     """Evenly spaced over the video, whatever its header says of their number."""
     clips = [
-        odd.said_to_be_longer(tmp_path / "long.avi", 500),
-        odd.said_to_be_longer(tmp_path / "short.avi", 3),
-        odd.raw_h264(tmp_path / "raw.h264"),
-        make_clip(tmp_path / "right.mp4", greys(odd.LEVELS)),
+        unusual.said_to_be_longer(tmp_path / "long.avi", 500),
+        unusual.said_to_be_longer(tmp_path / "short.avi", 3),
+        unusual.raw_h264(tmp_path / "raw.h264"),
+        make_clip(tmp_path / "right.mp4", greys(unusual.LEVELS)),
     ]
     for clip in clips:
         sheet = contact_sheet(clip, [[LEFT], []], columns=4, rows=1, width=400)
@@ -49,10 +49,10 @@ def test_frames_are_those_that_there_are(tmp_path: Path) -> None:
         assert greys_shown == [0, 3, 6, 9]
         tinted = [int(np.ptp(sheet[40, x].astype(int))) > 30 for x in (20, 120, 220, 320)]
         assert tinted == [True, True, False, False]  # the first mask stands for the first five
-    cut = odd.cut_without_encoding(tmp_path / "cut.mp4", 6)
+    cut = unusual.cut_without_encoding(tmp_path / "cut.mp4", 6)
     assert contact_sheet(cut, columns=8, rows=1, width=400).shape == (75, 400, 3)  # four frames
     with pytest.raises(VideoError, match="no frame that can be decoded"):
-        contact_sheet(odd.header_alone(tmp_path / "nothing.mp4"))
+        contact_sheet(unusual.header_alone(tmp_path / "nothing.mp4"))
 
 
 @pytest.mark.parametrize("width", [1600, 1599, 1000, 333])
@@ -65,7 +65,7 @@ def test_a_sheet_is_as_wide_as_it_is_to_be(width: int, columns: int) -> None:
 
 
 def test_a_sheet_has_the_shapes_that_players_show(tmp_path: Path) -> None:
-    clip = odd.h264(tmp_path / "clip.mp4", pixel_aspect=odd.STRETCHED)
+    clip = unusual.h264(tmp_path / "clip.mp4", pixel_aspect=unusual.STRETCHED)
     sheet = contact_sheet(clip, columns=1, rows=1, width=640)
     assert sheet.shape == (round(640 * 48 / 64 * 11 / 16), 640, 3)
     turn_by_90(clip)
@@ -116,7 +116,7 @@ def test_labels_and_lines_can_be_seen_on_the_sheet() -> None:
 
 
 def test_pictures_of_pillow_are_taken_upright() -> None:
-    picture = Image.fromarray(odd.quarters())
+    picture = Image.fromarray(unusual.quarters())
     exif = picture.getexif()
     exif[0x0112] = 6
     stream = io.BytesIO()

@@ -20,12 +20,12 @@ from klingmask.video import (
     overlay_video,
 )
 from tests.clips import greys, make_clip, tones
-from tests.video import odd
+from tests.video import unusual
 from tests.video.look import levels
 
 
 def test_a_cover_is_not_the_video(tmp_path: Path) -> None:
-    clip = odd.with_cover_first(tmp_path / "cover.mp4")
+    clip = unusual.with_cover_first(tmp_path / "cover.mp4")
     with av.open(str(clip)) as container:
         assert container.streams.video[0].disposition & Disposition.attached_pic
     assert levels(clip) == list(range(10))
@@ -49,7 +49,7 @@ def test_a_song_with_a_cover_is_no_video(tmp_path: Path) -> None:
 
 
 def test_of_several_videos_the_one_by_default(tmp_path: Path) -> None:
-    clip = odd.with_two_videos(tmp_path / "two.mkv")
+    clip = unusual.with_two_videos(tmp_path / "two.mkv")
     assert frame_at(clip, 0).shape == (48, 64, 3)
     assert levels(clip) == list(range(10))
 
@@ -137,7 +137,7 @@ def test_a_file_that_leads_to_others_opens_none(clip: Path) -> None:
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
-    ts = make_clip(tmp_path / "clip.ts", greys(odd.LEVELS), codec="libx264")
+    ts = make_clip(tmp_path / "clip.ts", greys(unusual.LEVELS), codec="libx264")
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lambda: pipe.write_bytes(ts.read_bytes()))

@@ -14,7 +14,7 @@ import pytest
 import klingmask as km
 from klingmask.video import VideoError, frame_at, frames, map_video, overlay_video
 from tests.clips import greys, make_clip, turn_by_90
-from tests.video import odd
+from tests.video import unusual
 from tests.video.look import copied, levels, streams, times, tone
 
 SIZE = (48, 64)
@@ -71,7 +71,7 @@ def test_side_by_side_and_odd_sizes(tmp_path: Path) -> None:
     assert frame_at(out, 0).shape == (48, 128, 3)
     tinted = np.ptp(frame_at(out, 0).astype(int), axis=2) > 30
     assert tinted[24, [8, 56, 72, 120]].tolist() == [False, False, True, False]
-    odd = tmp_path / "odd.mkv"
+    odd = tmp_path / "unusual.mkv"
     with av.open(str(odd), "w") as container:
         stream = container.add_stream("ffv1", rate=5)
         stream.height, stream.width, stream.pix_fmt = 33, 47, "bgr0"
@@ -113,7 +113,7 @@ def test_progress_is_shown_when_wanted(
     assert capsys.readouterr().err == ""
     overlay_video(clip, {}, tmp_path / "out.mp4", progress=True)
     assert "10/10" in capsys.readouterr().err
-    long = odd.said_to_be_longer(tmp_path / "long.avi", 500)
+    long = unusual.said_to_be_longer(tmp_path / "long.avi", 500)
     overlay_video(long, {}, tmp_path / "out.mp4", progress=True)
     assert capsys.readouterr().err.rstrip().split("\r")[-1].startswith("100%")
 
@@ -144,13 +144,13 @@ def lengths(path: Path) -> tuple[float, float]:
 
 def test_a_recording_begins_at_zero(tmp_path: Path) -> None:
     """Though its clock says ten hours; sound and picture stay together."""
-    clip = odd.recording(tmp_path / "clip.ts", start=36_000)
+    clip = unusual.recording(tmp_path / "clip.ts", start=36_000)
     assert times(clip)[0] >= 36_000
     for name in ("out.mp4", "out.mkv"):
         out = copied(clip, tmp_path / name)
         assert times(out) == [Fraction(index, 25) for index in range(10)]
         assert lengths(out) == (0.4, 0)
-    sound = odd.h264(tmp_path / "sound.ts", audio="aac")
+    sound = unusual.h264(tmp_path / "sound.ts", audio="aac")
     out = copied(sound, tmp_path / "out.mp4")
     before, after = beginnings(sound), beginnings(out)
     assert abs((before[0] - before[1]) - (after[0] - after[1])) < 2e-3
@@ -171,7 +171,7 @@ def beginnings(path: Path) -> tuple[float, float]:
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov"])
 def test_two_recordings_in_one_file(tmp_path: Path, name: str) -> None:
     """Whose clock begins anew: they are played one after the other, with their sound."""
-    one = odd.h264(tmp_path / "one.ts", audio="aac")
+    one = unusual.h264(tmp_path / "one.ts", audio="aac")
     both = tmp_path / "both.ts"
     both.write_bytes(one.read_bytes() * 2)
     out = copied(both, tmp_path / name)
@@ -187,7 +187,7 @@ def test_two_recordings_in_one_file(tmp_path: Path, name: str) -> None:
 
 def patched_times(path: Path, wanted: list[int]) -> Path:
     """A Matroska file whose frames have these times, in frames of 25 a second."""
-    make_clip(path, greys(odd.LEVELS), codec="ffv1")
+    make_clip(path, greys(unusual.LEVELS), codec="ffv1")
     content = bytearray(path.read_bytes())
     place = content.index(b"\x81\0\0\x80")  # track 1, time 0 and a flag of the first block
     for index, time in enumerate(wanted):
@@ -211,13 +211,13 @@ def test_frames_of_one_time_and_frames_that_go_back(tmp_path: Path) -> None:
 
 
 def test_frames_without_any_times(tmp_path: Path) -> None:
-    out = copied(odd.raw_h264(tmp_path / "clip.h264"), tmp_path / "out.mp4")
+    out = copied(unusual.raw_h264(tmp_path / "clip.h264"), tmp_path / "out.mp4")
     assert times(out) == [Fraction(index, 25) for index in range(10)]
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
 def test_a_video_that_was_cut(tmp_path: Path, name: str) -> None:
-    out = copied(odd.cut_without_encoding(tmp_path / "clip.mp4", 3), tmp_path / name)
+    out = copied(unusual.cut_without_encoding(tmp_path / "clip.mp4", 3), tmp_path / name)
     assert levels(out) == list(range(3, 10))
     assert times(out) == [Fraction(index, 25) for index in range(7)]
 
@@ -225,13 +225,13 @@ def test_a_video_that_was_cut(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "OUT.M4V"])
 @pytest.mark.parametrize("turned", [False, True])
 def test_pixels_that_are_not_square(tmp_path: Path, name: str, turned: bool) -> None:
-    clip = odd.h264(tmp_path / "clip.mp4", pixel_aspect=odd.STRETCHED)
+    clip = unusual.h264(tmp_path / "clip.mp4", pixel_aspect=unusual.STRETCHED)
     if turned:
         turn_by_90(clip)
     out = copied(clip, tmp_path / name)
     with av.open(str(out)) as container:
         stream = container.streams.video[0]
-        aspect = 1 / odd.STRETCHED if turned else odd.STRETCHED
+        aspect = 1 / unusual.STRETCHED if turned else unusual.STRETCHED
         assert stream.sample_aspect_ratio == pytest.approx(aspect, rel=0.02)
         assert (stream.height, stream.width) == ((64, 48) if turned else (48, 64))
 

@@ -45,6 +45,11 @@ LAST_SD_HEIGHT = 576
 """Height in pixels up to which a video is taken for BT.601 if it does not name its colour matrix.
 A higher one is taken for BT.709. Players do the same."""
 
+MAX_PIXEL_ASPECT = Fraction(16)
+"""The largest width of a pixel divided by its height, and the other way round, that is taken
+seriously. The pixels of real videos are between 0.9 and 2.2. To stretch a picture by what a
+malformed file says could need any amount of memory."""
+
 
 def frames(source: VideoPath) -> Iterator[Image]:
     """Decode a video frame by frame.
@@ -238,6 +243,8 @@ class Video:
         except MALFORMED as error:
             raise self._damaged(error) from error
         pixel_aspect = self.stream.sample_aspect_ratio or Fraction(1)
+        if not 1 / MAX_PIXEL_ASPECT <= pixel_aspect <= MAX_PIXEL_ASPECT:
+            pixel_aspect = Fraction(1)
         pixels, transposed = _turned(pixels, *self._matrix(frame))
         if transposed:
             pixel_aspect = 1 / pixel_aspect
