@@ -1,45 +1,18 @@
-"""HTTP around the emulated service: the API on one port, its files on another."""
+"""An emulator that runs: the API on one port, its files on another."""
 
-import json
-import logging
-import re
-import socket
-import struct
-import threading
-import time
-import uuid
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from os import PathLike
 from pathlib import Path
-from typing import Any, Never
-from urllib.parse import parse_qs, unquote
+from typing import Any
 
-from klingmask.emulator.faults import Fault, Refusal
+from klingmask.emulator.connections import Server
+from klingmask.emulator.faults import Fault
+from klingmask.emulator.handlers import PLANNED, ApiHandler, FileHandler
 from klingmask.emulator.service import Service
-from klingmask.emulator.workers import Stopped
 
 __all__ = ["Emulator", "MadeTask", "running"]
-
-log = logging.getLogger("klingmask.emulator")
-
-PREFIX = "/v1/videos/multi-elements"
-SELECTING = (
-    "init-selection",
-    "add-selection",
-    "delete-selection",
-    "clear-selection",
-    "preview-selection",
-)
-TASKS = ("create-task", "get-task", "list-tasks")
-PLANNED = (*SELECTING, *TASKS, "*", "files")
-MAX_BODY = 64 << 20  # bytes
-LINGER = 2.0  # seconds for which a body that is not wanted is still taken
-SERVED = (".mp4", ".mov", ".png", ".jpg", ".jpeg", ".json")
 
 API_KEY = "emulator-api-key"
 ACCESS_KEY = "emulator-access-key"
@@ -188,276 +161,6 @@ class Emulator:
             self.service.edits.hold(False)
 
 
-class _Handler(BaseHTTPRequestHandler, ABC):
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-    service: Service
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name above
-        log.debug("%s", re.sub(r"\?\S*", "?...", format % args))
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what http.server makes nothing of, as it asks to."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            self._unknown_method()
-            return
-        self.close_connection = True
-        self.request_version = self.protocol_version  # perhaps not even that could be read
-        self._unreadable(code, message or explain or "")
-
-    @abstractmethod
-    def _unknown_method(self) -> None:
-        """Answer a method that there is none of here."""
-
-    @abstractmethod
-    def _unreadable(self, status: int, message: str) -> None:
-        """Answer what is no HTTP, or too much of it."""
-
-    def _fault(self, *endpoints: str) -> Fault:
-        """What is planned for this request."""
-        with self.service.lock:
-            for endpoint in endpoints:
-                if self.service.faults[endpoint]:
-                    return self.service.faults[endpoint].pop(0)
-        return Fault()
-
-    def _reset(self) -> None:
-        """Break the connection, as a network does."""
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()
-        self.close_connection = True
-
-    def _send(self, status: int, headers: Mapping[str, str], content: bytes, fault: Fault) -> None:
-        with suppress(OSError):  # who has gone does not read it
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            if fault.retry_after:
-                self.send_header("Retry-After", fault.retry_after)
-            self.end_headers()
-            if self.command == "HEAD":
-                return
-            content = content[: len(content) // 2] if fault.cut else content
-            steps = min(len(content), 50) if fault.slow else 1
-            for step in range(steps):
-                self.service.closing.wait(fault.slow / steps)
-                self.wfile.write(
-                    content[len(content) * step // steps : len(content) * (step + 1) // steps]
-                )
-        self.close_connection |= fault.cut
-
-    def _drain(self) -> None:
-        """Take what is still sent, a while: unread, it would break the answer on its way."""
-        until = time.monotonic() + LINGER
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(LINGER)
-            while time.monotonic() < until and self.connection.recv(1 << 16):
-                pass
-
-
-class _Api(_Handler):
-    def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
-        name = path.removeprefix(PREFIX)
-        if not path.startswith(PREFIX) or name[:1] not in ("", "/"):
-            self._answer("", "")
-        elif name.strip("/"):
-            self._answer("get-task", unquote(name.strip("/")))
-        else:
-            self._answer("list-tasks", query)
-
-    def do_POST(self) -> None:
-        path = self.path.partition("?")[0]
-        name = path.removeprefix(PREFIX)
-        if path.startswith(PREFIX) and not name.strip("/"):
-            self._answer("create-task", "")
-        else:
-            known = path.startswith(f"{PREFIX}/") and name.strip("/") in SELECTING
-            self._answer(name.strip("/") if known else "", "")
-
-    def _unknown_method(self) -> None:
-        self._answer("", "")
-
-    def _unreadable(self, status: int, message: str) -> None:
-        self._reply(None, Refusal(1200, f"HTTP {int(status)}: {message}", 400), Fault())
-        self._drain()
-
-    def _answer(self, endpoint: str, rest: str) -> None:
-        """Answer a request to an endpoint, or to none; `rest` is what its URL says beyond."""
-        fault = self._fault(endpoint, "*")
-        content = self._body()
-        if fault.reset == "before":
-            self._reset()
-            return
-        data, refusal = None, None
-        try:
-            if content is None:
-                raise Refusal(
-                    1200, f"a body needs its one Content-Length, of at most {MAX_BODY} bytes"
-                )
-            self.service.sign_in(self.headers.get("Authorization", ""))
-            self.service.admit()
-            refusal = fault.refusal()
-            if not refusal or fault.works:
-                data = self._work(endpoint, rest, content, fault)
-        except Refusal as refused:
-            refusal = refused
-        except Stopped as stopped:
-            refusal = Refusal(5001, str(stopped))
-        except Exception:
-            log.exception("%s failed", endpoint or self.command)
-            refusal = Refusal(5000, "the emulator failed; see its log")
-        if fault.reset == "after":
-            self._reset()
-            return
-        self.service.closing.wait(fault.delay)
-        self._reply(data, refusal, fault)
-        if content is None:
-            self._drain()
-
-    def _reply(self, data: Any, refusal: Refusal | None, fault: Fault) -> None:
-        envelope = {
-            "code": refusal.code if refusal else 0,
-            "message": refusal.message if refusal else "SUCCEED",
-            "request_id": uuid.uuid4().hex,
-            "data": None if refusal else data,
-        }
-        content = json.dumps(envelope).encode() if fault.body is None else fault.body
-        status = refusal.status if refusal else fault.status or 200
-        self._send(status, {"Content-Type": "application/json"}, content, fault)
-
-    def _work(self, endpoint: str, rest: str, content: bytes, fault: Fault) -> Any:
-        service = self.service
-        if not endpoint:
-            raise Refusal(1202)
-        if endpoint == "list-tasks":
-            return service.list_tasks(parse_qs(rest, keep_blank_values=True))
-        if endpoint == "get-task":
-            return service.get_task(rest)
-        try:
-            body = json.loads(content, parse_constant=_no_number)
-        except (ValueError, RecursionError):
-            raise Refusal(1200, "the body is not JSON") from None
-        if not isinstance(body, dict):
-            raise Refusal(1200, "the body is not an object")
-        if endpoint == "create-task":
-            return service.create_task(body, fault.fails)
-        return getattr(service, endpoint.replace("-", "_"))(body, fault.rejects)
-
-    def _body(self) -> bytes | None:
-        """The body, or None for one whose end is not known, is too far or does not come."""
-        lengths = set(self.headers.get_all("Content-Length", ["0"]))
-        length = lengths.pop()
-        known = re.fullmatch(r"[0-9]{1,12}", length) and int(length) <= MAX_BODY
-        if known and not lengths and "Transfer-Encoding" not in self.headers:
-            content = self.rfile.read(int(length))
-            if len(content) == int(length):
-                return content
-        self.close_connection = True
-        return None
-
-
-def _no_number(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
-
-
-class _Cdn(_Handler):
-    def do_GET(self) -> None:
-        fault = self._fault("files")
-        # A body is not for here: unread, it would be taken for the next request.
-        self.close_connection |= bool({"Content-Length", "Transfer-Encoding"} & {*self.headers})
-        path = self.service.file(self.path.partition("?")[0])
-        if path is not None and path.suffix.lower() not in SERVED:
-            path = None
-        self.service.closing.wait(fault.delay)
-        status = fault.status or 200
-        if fault.reset:
-            self._reset()
-            return
-        if path is None or status >= 300 or "Authorization" in self.headers:
-            # A key is the API's alone: who sends it here has a fault to find.
-            self._send(status if status >= 300 else 400 if path else 404, {}, b"", fault)
-            return
-        content = path.read_bytes() if fault.body is None else fault.body
-        etag = f'"{path.name}-{len(content)}"'
-        headers, start = {"ETag": etag, "Accept-Ranges": "bytes"}, 0
-        span = re.fullmatch(r"bytes=([0-9]{1,18})-", self.headers.get("Range", ""))
-        if span and self.headers.get("If-Range", etag) == etag and int(span[1]) < len(content):
-            status, start = 206, int(span[1])
-            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        self._send(status, headers, content[start:], fault)
-
-    do_HEAD = do_GET  # noqa: N815 - http.server's names
-
-    def _unknown_method(self) -> None:
-        self.close_connection = True
-        self._send(405, {"Allow": "GET, HEAD"}, b"", Fault())
-        self._drain()
-
-    def _unreadable(self, status: int, message: str) -> None:
-        self._send(status, {"Content-Type": "text/plain"}, message.encode(), Fault())
-        self._drain()
-
-
-class _Server(ThreadingHTTPServer):
-    """A server on loopback whose connections end with it.
-
-    Its threads are daemons, as they may wait for a client; the work on pictures is
-    done elsewhere: see `workers`.
-    """
-
-    request_queue_size = 128
-
-    def __init__(self, port: int, handler: type[_Handler]) -> None:
-        self._connections: dict[Any, threading.Thread] = {}
-        self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", port), handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, args=(0.05,), name="klingmask-emulator-http", daemon=True
-        )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(
-            target=self.process_request_thread, args=(request, client_address), daemon=True
-        )
-        with self._lock:
-            self._connections[request] = thread
-        thread.start()
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.pop(request, None)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        log.debug("a connection ended early", exc_info=True)
-
-    def stop(self) -> None:
-        """Take no more connections, and end those that are open."""
-        if self._thread.is_alive():
-            self.shutdown()
-            self._thread.join()
-        self.server_close()
-        with self._lock:
-            left = dict(self._connections)
-        for request, thread in left.items():
-            with suppress(OSError):
-                request.shutdown(socket.SHUT_RDWR)
-            thread.join(LINGER)
-
-
 @contextmanager
 def running(
     *folders: str | PathLike[str],
@@ -497,19 +200,16 @@ def running(
         "secret_key": secret_key,
         "webhook_secret": webhook_secret,
     }
-    service = Service([Path(folder) for folder in folders], keys, parallel_tasks, rate_limit)
-    servers: list[_Server] = []
-    try:
-        for handler, number in ((_Cdn, 0), (_Api, port)):
-            servers.append(
-                _Server(number, type(handler.__name__, (handler,), {"service": service}))
-            )
+    with ExitStack() as stack:
+        paths = [Path(folder) for folder in folders]
+        service = stack.enter_context(closing(Service(paths, keys, parallel_tasks, rate_limit)))
+        servers = []
+        for kind, number in ((FileHandler, 0), (ApiHandler, port)):
+            server = Server(number, type(kind.__name__, (kind,), {"service": service}))
+            stack.callback(server.stop)
+            servers.append(server)
+        stack.callback(service.close)  # before the servers, whose requests wait for its work
         for server in servers:
             server.start()
-        cdn, api = (server.url for server in servers)
-        service.cdn_url = cdn
-        yield Emulator(service, api)
-    finally:
-        service.close()
-        for server in servers:
-            server.stop()
+        service.cdn_url, api_url = (server.url for server in servers)
+        yield Emulator(service, api_url)

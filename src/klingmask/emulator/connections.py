@@ -1,0 +1,385 @@
+"""HTTP connections with limits, so that no client can use up memory, threads or time.
+
+A port has at most `CONNECTIONS` clients at once. A request's head is bounded in bytes,
+each request and each piece of a reply in seconds, and all request bodies together in
+bytes. `Handler` reads no body on its own: a subclass asks for it once it knows that it
+wants the body.
+"""
+
+import io
+import logging
+import re
+import socket
+import struct
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import LineTooLong
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, BinaryIO
+
+__all__ = ["BodyError", "Handler", "Server", "TooManyBodiesError"]
+
+log = logging.getLogger("klingmask.emulator")
+
+CONNECTIONS = 128
+"""Clients of one port at once."""
+EVICT_SECONDS = 1.0
+"""A full port ends the connection whose client has been silent longest, if it was for so long."""
+IDLE_SECONDS = 60.0
+"""An open connection may be without a request for so long."""
+REQUEST_SECONDS = 30.0
+"""A request must have come as a whole so long after its first byte."""
+REPLY_SECONDS = 30.0
+"""A client must take each piece of a reply within this time."""
+HEAD_BYTES = 128 << 10
+"""Request line and headers together; http.server has limits for each line, too."""
+BODIES_BYTES = 128 << 20
+"""All bodies that one port holds at once."""
+BODY_WAIT_SECONDS = 10.0
+"""A body waits so long for others to be done with."""
+PIECE_BYTES = 256 << 10
+"""A reply is sent in pieces of this size."""
+DISCARD_SECONDS = 2.0
+DISCARD_BYTES = 256 << 20
+"""A body that is not wanted is read and dropped within these limits: if it were left
+unread, the system would reset the connection, and the client would not see the reply."""
+
+
+class BodyError(Exception):
+    """A body of unknown length, too large, too slow, or cut short."""
+
+
+class TooManyBodiesError(Exception):
+    """Other requests' bodies take all the memory that there is for bodies."""
+
+
+class _Budget:
+    """So many bytes that requests share."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserved(self, amount: int) -> Iterator[None]:
+        """Hold some of the bytes for the block; wait for them if others have them."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._left >= amount, BODY_WAIT_SECONDS):
+                raise TooManyBodiesError("too many large requests at once")
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+class Server(ThreadingHTTPServer):
+    """A server on loopback with a bounded number of connections, which end with it.
+
+    Its threads are daemons, as they may wait for a client; the work on pictures is
+    done elsewhere: see `workers`.
+    """
+
+    request_queue_size = 128
+
+    def __init__(self, port: int, handler: "type[Handler]") -> None:
+        self.bodies = _Budget(BODIES_BYTES)
+        self._handler = handler
+        self._lock = threading.Lock()
+        self._connections: dict[socket.socket, threading.Thread] = {}
+        self._silent: dict[socket.socket, float] = {}
+        """Connections whose clients have to send or to receive, and since when."""
+        self._refused: deque[tuple[float, socket.socket]] = deque()
+        super().__init__(("127.0.0.1", port), handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="klingmask-emulator-http", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def start(self) -> None:
+        """Begin to take connections."""
+        self._thread.start()
+
+    @contextmanager
+    def awaiting(self, connection: socket.socket) -> Iterator[None]:
+        """Note for the block that the next step is the client's."""
+        self._silent[connection] = time.monotonic()
+        try:
+            yield
+        finally:
+            self._silent.pop(connection, None)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a connection on a thread of its own, if there is room for it."""
+        with self._lock:
+            room = len(self._connections) < CONNECTIONS or self._evict()
+            if room:
+                thread = threading.Thread(
+                    target=self.process_request_thread, args=(request, client_address), daemon=True
+                )
+                self._connections[request] = thread
+        if room:
+            thread.start()
+        else:
+            self._refuse(request)
+
+    def _evict(self) -> bool:
+        """End the connection whose client has been silent longest; whether one was ended."""
+        waiting = self._silent.copy()
+        longest = min(
+            (request for request in self._connections if request in waiting),
+            key=waiting.__getitem__,
+            default=None,
+        )
+        if longest is None or time.monotonic() - waiting[longest] < EVICT_SECONDS:
+            return False
+        with suppress(OSError):
+            longest.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and ends
+        del self._connections[longest]
+        return True
+
+    def _refuse(self, request: socket.socket) -> None:
+        """Reply that the server is full, from the thread that accepts: it must not block."""
+        with suppress(OSError):
+            request.setblocking(False)
+            request.send(self._handler.full_reply())
+            request.shutdown(socket.SHUT_WR)
+        self._refused.append((time.monotonic(), request))
+        while len(self._refused) > CONNECTIONS:
+            self.shutdown_request(self._refused.popleft()[1])
+
+    def service_actions(self) -> None:
+        """Close refused connections once their clients have had the time to read the reply."""
+        while self._refused and time.monotonic() - self._refused[0][0] > DISCARD_SECONDS:
+            self.shutdown_request(self._refused.popleft()[1])
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection, and close it."""
+        with self._lock:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log that a connection broke, and go on."""
+        log.debug("a connection ended early", exc_info=True)
+
+    def stop(self) -> None:
+        """Take no more connections, and end those that are open."""
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+        while self._refused:
+            self.shutdown_request(self._refused.popleft()[1])
+        with self._lock:
+            left = dict(self._connections)
+        for request, thread in left.items():
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+            thread.join(DISCARD_SECONDS)
+
+
+class _Incoming(io.RawIOBase):
+    """What a client sends, within the limits of time and of the head's size."""
+
+    def __init__(self, server: Server, connection: socket.socket) -> None:
+        self._server = server
+        self._connection = connection
+        self.next_request()
+
+    def next_request(self) -> None:
+        """Expect a head."""
+        self._begun = False
+        self._until = time.monotonic() + IDLE_SECONDS
+        self._head_left: int | None = HEAD_BYTES
+
+    def head_ended(self) -> None:
+        """Expect a body, whose length the reader knows."""
+        self._head_left = None
+
+    def readable(self) -> bool:
+        """Of a file: that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Wait for some bytes."""
+        if self._head_left is not None and self._head_left <= 0:
+            raise LineTooLong("head")  # which http.server makes a reply of
+        # Zero would mean not to wait at all.
+        self._connection.settimeout(max(0.001, self._until - time.monotonic()))
+        with self._server.awaiting(self._connection):
+            n_bytes = self._connection.recv_into(buffer)
+        if not self._begun:
+            self._begun = True
+            self._until = time.monotonic() + REQUEST_SECONDS
+        if self._head_left is not None:
+            self._head_left -= n_bytes
+        return n_bytes
+
+
+class Handler(BaseHTTPRequestHandler, ABC):
+    """One client's connection: its requests one after the other.
+
+    A request whose body was not read is the connection's last: what follows its head
+    could be taken for another request.
+    """
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    @classmethod
+    @abstractmethod
+    def full_reply(cls) -> bytes:
+        """The bytes of a whole reply that says that there are too many connections."""
+
+    @abstractmethod
+    def unknown_method(self) -> None:
+        """Reply to a method that there is none of here."""
+
+    @abstractmethod
+    def unreadable(self, status: int, message: str) -> None:
+        """Reply to what is no HTTP, or too much of it."""
+
+    def setup(self) -> None:
+        """Put the limits around what comes."""
+        super().setup()
+        self.rfile.close()
+        self.incoming = _Incoming(self.server, self.connection)
+        self.rfile = io.BufferedReader(self.incoming)
+
+    def handle_one_request(self) -> None:
+        """Read a head and reply to it."""
+        self.incoming.next_request()
+        self.unread = True
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Read the rest of a head; whether it is one."""
+        whole = super().parse_request()
+        if whole:
+            self.incoming.head_ended()
+            lengths = self.headers.get_all("Content-Length", [])
+            self.unread = "Transfer-Encoding" in self.headers or any(n != "0" for n in lengths)
+        return whole
+
+    def handle_expect_100(self) -> bool:
+        """Say "100 Continue" no sooner than somebody wants the body."""
+        return True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name above
+        """Log a line without the query of the URL."""
+        log.debug("%s", re.sub(r"\?\S*", "?...", format % args))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Reply to what http.server makes nothing of, as it asks to."""
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self.unknown_method()
+            return
+        self.close_connection = True
+        self.request_version = self.protocol_version  # perhaps not even that could be read
+        self.unreadable(code, message or explain or "")
+
+    @contextmanager
+    def body(self, most: int) -> Iterator[bytes]:
+        """Read the body, of at most so many bytes, which count as held until the block ends."""
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
+        known = re.fullmatch(r"[0-9]{1,12}", length) and int(length) <= most
+        if not known or lengths or "Transfer-Encoding" in self.headers:
+            raise BodyError(f"a body needs its one Content-Length, here of at most {most} bytes")
+        with self.server.bodies.reserved(int(length)):
+            yield self._read(int(length))
+
+    def _read(self, length: int) -> bytes:
+        if length and self.headers.get("Expect", "").lower() == "100-continue":
+            self.connection.settimeout(REPLY_SECONDS)
+            self.send_response_only(HTTPStatus.CONTINUE)
+            self.end_headers()
+        try:
+            content = self.rfile.read(length)
+        except TimeoutError:
+            raise BodyError(f"the request did not come within {REQUEST_SECONDS:g} s") from None
+        if len(content) < length:
+            raise BodyError(f"the body ends after {len(content)} of {length} bytes")
+        self.unread = False
+        return content
+
+    def send(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        content: BinaryIO,
+        length: int,
+        *,
+        cut: bool = False,
+        slow: float = 0.0,
+    ) -> None:
+        """Send a reply whose body is the next `length` bytes of a file.
+
+        Parameters
+        ----------
+        cut : bool
+            Send half of the body only, and end the connection.
+        slow : float
+            Seconds over which the body is spread.
+        """
+        self.close_connection |= self.unread or cut
+        with suppress(OSError):  # a client that has gone does not read it
+            self.connection.settimeout(REPLY_SECONDS)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(length))
+            if self.close_connection:
+                self.send_header("Connection", "close")
+            with self.server.awaiting(self.connection):
+                self.end_headers()
+            if self.command != "HEAD":
+                self._send_content(content, length // 2 if cut else length, slow)
+        if self.unread:
+            self._discard()
+
+    def _send_content(self, content: BinaryIO, length: int, slow: float) -> None:
+        piece_bytes = max(1, min(PIECE_BYTES, length // 50 if slow else length))
+        for start in range(0, length, piece_bytes):
+            self.pause(slow * piece_bytes / length)
+            piece = content.read(min(piece_bytes, length - start))
+            if not piece:  # the file has become shorter
+                self.close_connection = True
+                return
+            with self.server.awaiting(self.connection):
+                self.wfile.write(piece)
+
+    @abstractmethod
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the server."""
+
+    def reset(self) -> None:
+        """Break the connection, as a network does."""
+        with suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def _discard(self) -> None:
+        """Read and drop the rest of a request, for a while."""
+        until, left = time.monotonic() + DISCARD_SECONDS, DISCARD_BYTES
+        with suppress(OSError), self.server.awaiting(self.connection):
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (seconds := until - time.monotonic()) > 0:
+                self.connection.settimeout(seconds)
+                n_bytes = len(self.connection.recv(1 << 16))
+                if not n_bytes:
+                    return
+                left -= n_bytes
