@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from klingmask.emulator import Emulator, Fault, connections, running
+from klingmask.emulator import Emulator, Fault, connections, loopback, running, service
 from klingmask.kling import KlingClient
 from tests.emulator.conftest import BAD, OK, Api, encoded, image
 from tests.emulator.test_http import PATH, code_of, exchange, request
@@ -372,3 +372,59 @@ def test_a_flood_of_connections(folder: Path) -> None:
     while (set(threading.enumerate()) - before) and time.monotonic() < until:
         time.sleep(0.05)
     assert set(threading.enumerate()) - before == set()
+
+
+def test_images_of_tasks_are_not_held(
+    emulator: Emulator, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all tasks that wait for their turn; the latest requests are shown as they were."""
+    monkeypatch.setattr(service, "KEPT_IMAGES_BYTES", 30 * MIB)
+    prompt = {"edit_mode": "addition", "prompt": "<<<video_1>>> <<<image_1>>>"}
+    images = [{"image": encoded(image(kind="JPEG").ljust(9_000_000, b"\0"))}]
+    emulator.plan("create-task", *[Fault(fails="no")] * 12)
+    with emulator.tasks_held():
+        with traced() as peak:
+            for _ in range(12):
+                assert api.create(**prompt, image_list=images).verdict == OK
+        shown = [task.body["image_list"] for task in emulator.tasks]
+        assert shown == [[]] * 10 + [images] * 2
+        assert len(list(emulator.service.results.glob("*.image"))) == 12
+    assert peak.bytes < 100 * MIB
+    until = time.monotonic() + 60
+    while any(emulator.service.results.glob("*.image")):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """A server whose replies never end: a byte of a header now and then."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                        while not ended.wait(0.05):
+                            connection.sendall(b"x")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_slow_servers_end(api: Api, dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that fetches an image, or calls back, is not kept for longer than promised."""
+    monkeypatch.setattr(loopback, "SECONDS", 0.4)
+    prompt = {"edit_mode": "addition", "prompt": "<<<video_1>>> <<<image_1>>>"}
+    refused = api.create(**prompt, image_list=[{"image": f"{dripping}cat.png"}])
+    assert refused.verdict == BAD
+    assert "did not come within 0.4 s" in refused.message
+    with pytest.raises(TimeoutError, match="did not come within"):
+        loopback.post(dripping, b"{}", {})

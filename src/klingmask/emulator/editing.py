@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
 
@@ -76,13 +75,13 @@ def show(path: Path, masks: Sequence[Mask], result: Path, go_on: GoOn) -> Pictur
 
 
 def edit(
-    path: Path, masks: Sequence[Mask], images: Sequence[bytes], result: Path, go_on: GoOn
+    path: Path, masks: Sequence[Mask], images: Sequence[Path], result: Path, go_on: GoOn
 ) -> None:
     """Write the video with what the masks hold removed, and the images put there.
 
     Without masks, the images are added at the foot of the picture, side by side.
     """
-    pasted = [_rgba(content) for content in images]
+    pasted = [_rgba(image) for image in images]
     removal: Removal | None = None
     if masks:
         with _reading():
@@ -108,8 +107,8 @@ def _of(masks: Sequence[Mask], index: int) -> Mask:
     return masks[min(index, len(masks) - 1)]
 
 
-def _rgba(content: bytes) -> Picture:
-    with Image.open(BytesIO(content)) as image:
+def _rgba(path: Path) -> Picture:
+    with Image.open(path) as image:
         return np.asarray(image.convert("RGBA"))
 
 

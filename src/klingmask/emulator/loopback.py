@@ -4,8 +4,10 @@ The host that is checked is the host that is connected to; no proxy and no redir
 comes between.
 """
 
-import time
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,7 +15,7 @@ from urllib.parse import urlsplit
 __all__ = ["FAILURES", "fetch", "post", "target"]
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
-SECONDS = 5.0  # for a connection, for each answer, and for a whole file
+SECONDS = 5.0  # for a whole exchange, from the connection to the last byte of the reply
 FAILURES = (OSError, HTTPException, ValueError)
 """What a URL that cannot be used, or a server that is not there, raises."""
 
@@ -42,29 +44,45 @@ def target(url: str) -> Target:
 def fetch(url: str, most: int) -> bytes:
     """Read at most so many bytes of a file."""
     host, port, path = target(url)
-    until = time.monotonic() + SECONDS
-    connection = HTTPConnection(host, port, timeout=SECONDS)
-    try:
+    with _connected(host, port) as connection:
         connection.request("GET", path)
         with connection.getresponse() as response:
             if response.status != 200:
                 raise ValueError(f"HTTP {response.status}")
-            content = bytearray()
-            while len(content) < most and (piece := response.read1(min(most, 1 << 16))):
-                content += piece
-                if time.monotonic() > until:
-                    raise TimeoutError(f"not all of it came within {SECONDS:g} s")
-            return bytes(content[:most])
-    finally:
-        connection.close()
+            return response.read(most)
 
 
 def post(url: str, content: bytes, headers: Mapping[str, str]) -> None:
-    """Send a body, whatever is said to it."""
+    """Send a body, and ignore the reply."""
     host, port, path = target(url)
-    connection = HTTPConnection(host, port, timeout=SECONDS)
-    try:
+    with _connected(host, port) as connection:
         connection.request("POST", path, content, dict(headers))
         connection.getresponse().close()
+
+
+@contextmanager
+def _connected(host: str, port: int) -> Iterator[HTTPConnection]:
+    """Connect for the block, which a server that sends a byte now and then cannot prolong."""
+    connection = HTTPConnection(host, port, timeout=SECONDS)
+    connection.connect()
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+    connected = connection.sock
+    timer = threading.Timer(SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield connection
+    except FAILURES:
+        if not late.is_set():
+            raise
     finally:
+        timer.cancel()
         connection.close()
+    if late.is_set():
+        raise TimeoutError(f"the reply did not come within {SECONDS:g} s")

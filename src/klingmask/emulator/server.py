@@ -31,7 +31,8 @@ class MadeTask:
     task_status : str
         submitted, processing, succeed or failed.
     body : mapping
-        The request that made it.
+        The request that made it. Once the images of all tasks have more than 128 MiB
+        of base64, the oldest requests are without theirs.
     """
 
     task_id: str

@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 
 SESSION_SECONDS = 24 * 3600
 RESULT_SECONDS = 30 * 24 * 3600
+KEPT_IMAGES_BYTES = 128 << 20
+"""Of images that the requests of tasks hold: beyond, the oldest requests lose theirs."""
 NOTHING_FOUND = 1
 """The data.status of a recognition that found nothing; the reference names no values."""
 
@@ -62,7 +64,7 @@ class Task:
     external: str
     session: _Session
     body: Mapping[str, Any]
-    """The request that made it."""
+    """The request that made it; an old one may have lost its images."""
     created: int
     """Unix milliseconds, as is `updated`."""
     updated: int
@@ -120,6 +122,8 @@ class Service:
         self._folder = tempfile.TemporaryDirectory(prefix="klingmask-emulator-")
         self.results = Path(self._folder.name).resolve()
         self._made: dict[str, float] = {}
+        self._with_images: deque[tuple[Task, int]] = deque()
+        """Tasks whose requests hold images, and how many bytes; the oldest first."""
         self.pictures = Workers(4)
         """Selections and previews."""
         self.edits = Workers(1)
@@ -398,6 +402,9 @@ class Service:
                 raise bad_value("external_task_id must be unique")
             if self.parallel_tasks is not None and self.running >= self.parallel_tasks:
                 raise Refusal(1303)
+            paths = [self._result(".image") for _ in images]
+            for path, content in zip(paths, images, strict=True):
+                path.write_bytes(content)  # not in memory: many tasks may wait for their turn
             now = round(self.now() * 1000)
             task = Task(
                 uuid.uuid4().hex, external, session, dict(body), now, now, callback, watermark
@@ -405,14 +412,25 @@ class Service:
             self.tasks[task.id] = task
             if external:
                 self.named[external] = task
+            self._bound_images(task)
             self.running += 1
             shown = self.shown(task)
             self._tell(task)
-        self.edits.submit(lambda: self._work(task, marked, images, fails))
+        self.edits.submit(lambda: self._work(task, marked, paths, fails))
         return shown
 
+    def _bound_images(self, task: Task) -> None:
+        """Keep a new task's request, and drop the images of the oldest if all are too large."""
+        listed = task.body.get("image_list") or []
+        self._with_images.append((task, sum(len(entry["image"]) for entry in listed)))
+        total = sum(n_bytes for _, n_bytes in self._with_images)
+        while total > KEPT_IMAGES_BYTES:
+            oldest, n_bytes = self._with_images.popleft()
+            oldest.body = {**oldest.body, "image_list": []}
+            total -= n_bytes
+
     def _work(
-        self, task: Task, marked: dict[int, Mask], images: Sequence[bytes], fails: str
+        self, task: Task, marked: dict[int, Mask], images: Sequence[Path], fails: str
     ) -> None:
         self._moved(task, "processing")
         try:
@@ -426,6 +444,9 @@ class Service:
             raise
         except Exception as error:
             fails = f"{type(error).__name__}: {error}"
+        finally:
+            for image in images:
+                image.unlink(missing_ok=True)
         task.reason = fails
         self._moved(task, "failed" if fails else "succeed")
 
