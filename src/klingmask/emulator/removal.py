@@ -88,11 +88,10 @@ class Removal:
         if key != self._key:
             self._ground = self._behind(key)
             self._key = key
-        y, x = np.nonzero(hole)
+        x, y, w, h = Mask.from_numpy(hole).bbox
         pad = 6 * self._pixels(MARGIN)
-        height, width = self.size
-        top, left = max(0, y.min() - pad), max(0, x.min() - pad)
-        part = np.s_[top : min(height, y.max() + pad), left : min(width, x.max() + pad)]
+        top, left = max(0, y - pad), max(0, x - pad)
+        part = np.s_[top : y + h + pad, left : x + w + pad]
         shape = hole[part].shape
         shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64)
         way = shift @ self._way(key, index)

@@ -340,7 +340,7 @@ def _square(side: int) -> Picture:
 def _kept(region: Region, carried: Region) -> Region:
     """Those parts of the region that were in the one carried there, without holes."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
-    parts = np.asarray(labels)
+    parts = np.asarray(labels, np.int32)
     areas = np.asarray(stats)[:, cv2.CC_STAT_AREA]
     shared = np.bincount(parts[carried], minlength=len(areas))
     good = shared > 0.3 * areas
