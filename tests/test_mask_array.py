@@ -297,7 +297,7 @@ def test_a_slice_keeps_its_runs_alive() -> None:
     expected = tail.area.tolist()
     more = [km.MaskArray.from_numpy(np.ones((50, 40, 40))) for _ in range(20)]
     assert tail.area.tolist() == expected
-    assert len(more) == 20
+    assert [masks.area.tolist() for masks in more] == [[1600] * 50] * 20
 
 
 def test_real_masks(coco_results: list[dict[str, Any]], sav_file: dict[str, Any]) -> None:

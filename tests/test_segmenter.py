@@ -229,6 +229,7 @@ def test_nothing_is_found_where_nothing_is() -> None:
     masks = track(scene, {0: clip.truth(0)})
     assert len(gone) > 8
     assert not any(masks[index] for index in gone)
+    assert all(masks[index].iou(clip.truth(index)) > 0.6 for index in (0, 4, 36, 39))
     assert all(not mask for mask in track(scene, {0: km.Mask.zeros(SIZE)}))
 
 
@@ -293,14 +294,14 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
 
 
 def test_many_may_look_at_one_scene() -> None:
+    """At once, they find what each finds alone."""
     clip = Clip()
-    scene = Scene([clip.frame(index) for index in range(20)])
+    pictures = [clip.frame(index) for index in range(20)]
+    marks = [{index: clip.truth(index)} for index in (0, 7, 13, 40)]
+    shared = Scene(pictures)
     with ThreadPoolExecutor(4) as pool:
-        found = [
-            pool.submit(track, scene, {index: clip.truth(index)}).result for index in (0, 7, 13, 40)
-        ]
-    for masks in [get() for get in found]:
-        assert len(masks) == 20
+        found = list(pool.map(lambda marked: track(shared, marked), marks))
+    assert found == [track(Scene(pictures), marked) for marked in marks]
 
 
 def test_a_file_is_looked_at_once(tmp_path: Path) -> None:
