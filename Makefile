@@ -13,6 +13,7 @@ BUILT := setup.py pyproject.toml src/klingmask/_rle.pyx $(wildcard src/klingmask
 	$(wildcard src/klingmask/core/*.pxd) $(CORE)
 WARNINGS := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wpedantic -Werror
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+WORD_SIZE :=
 
 # What the vector code is behind: run at the levels below the machine's best, too.
 CODEC_TESTS := $(addprefix tests/test_,codec.py mask.py mask_array.py bad_input.py)
@@ -38,13 +39,19 @@ types: $(VENV)/dev.stamp
 	$(RUN)/mypy
 	$(RUN)/python -m mypy.stubtest klingmask._rle --allowlist tests/stubtest.txt
 
-# The C core alone, under the sanitizers and with every warning an error.
+# The C core alone, under the sanitizers and with every warning an error; with 32 bits, too, where
+# the compiler can (on Debian: gcc-multilib).
 core-test: build/test_core
 	./build/test_core
+	if echo 'int main(void) { return 0; }' | \
+		$(CC) -m32 $(SANITIZERS) -x c - -o build/probe_32 2>/dev/null; then \
+		$(MAKE) build/test_core_32 && ./build/test_core_32; \
+	fi
 
-build/test_core: $(CORE) $(wildcard tests/core/*.[ch])
+build/test_core_32: WORD_SIZE := -m32
+build/test_core build/test_core_32: $(CORE) $(wildcard tests/core/*.[ch])
 	mkdir -p build
-	$(CC) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
+	$(CC) $(WORD_SIZE) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
 		$(filter %.c,$^) -o $@
 
 # Times everything against the field; rewrites the README's table and plot.

@@ -162,7 +162,8 @@ enum {
 /* The result of the first step of encoding, at the start of the caller's scratch: the number of
  * words or tiles with changes, and whether the changes are dense. */
 typedef struct {
-    uint64_t n, dense;
+    size_t n;
+    bool dense;
 } km_found;
 
 enum { FOUND_WORDS = (sizeof(km_found) + 7) / 8 };
@@ -264,7 +265,7 @@ static void link_tiles(const km_scan *scan, size_t words)
 {
     for (size_t word = 0; word < words; word++)
         scan->firsts[word] = NULL;
-    for (uint64_t i = scan->found->n; i-- > 0;) {
+    for (size_t i = scan->found->n; i-- > 0;) {
         km_tile *tile = &scan->tiles[i], **first = &scan->firsts[tile->word];
         tile->next = *first;
         *first = tile;
