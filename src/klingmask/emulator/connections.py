@@ -214,12 +214,15 @@ class _Incoming(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Wait for some bytes."""
-        if self._head_left is not None and self._head_left <= 0:
-            raise LineTooLong("head")  # which http.server makes a reply of
+        limit = len(buffer)
+        if self._head_left is not None:
+            limit = min(limit, self._head_left)
+            if limit == 0:
+                raise LineTooLong("head")  # which http.server makes a reply of
         # Zero would mean not to wait at all.
         self._connection.settimeout(max(0.001, self._until - time.monotonic()))
         with self._server.awaiting(self._connection):
-            n_bytes = self._connection.recv_into(buffer)
+            n_bytes = self._connection.recv_into(buffer, limit)
         if not self._begun:
             self._begun = True
             self._until = time.monotonic() + REQUEST_SECONDS
