@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from klingmask import Mask, kling
-from klingmask.emulator import Emulator, Fault, editing, running
+from klingmask.emulator import Emulator, Fault, running
+from klingmask.emulator.vision import editing
 from klingmask.kling import KlingClient
 from tests.clips import make_clip
 from tests.emulator.conftest import BAD, CLICK, FRAMES, OK, REMOVAL, SIDE, Api
@@ -200,7 +201,8 @@ SCRIPT = """
     import sys, threading, time
     from contextlib import ExitStack
     from pathlib import Path
-    from klingmask.emulator import editing, running
+    from klingmask.emulator import running
+    from klingmask.emulator.vision import editing
     from klingmask.kling import KlingClient
 
     at_work = threading.Event()

@@ -1,7 +1,7 @@
 """Kling's Multi-Elements API on this machine, for demos and tests, without an account.
 
 `running` starts it; real videos are segmented, followed and edited by classical
-methods (see `segmenter`, `tracker` and `removal`). Needs the extra ``emulator``.
+methods (see `vision`). Needs the extra ``emulator``.
 """
 
 try:

@@ -20,8 +20,9 @@ from urllib.parse import quote, unquote
 from PIL import Image
 
 from klingmask import Mask
-from klingmask.emulator import editing, limits, loopback, tokens
+from klingmask.emulator import limits, loopback, tokens
 from klingmask.emulator.faults import Fault, Refusal, bad_value
+from klingmask.emulator.vision import editing
 from klingmask.emulator.workers import Stopped, Workers
 
 __all__ = ["Service", "Task"]

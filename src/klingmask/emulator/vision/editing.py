@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from klingmask import Mask, overlay
-from klingmask.emulator.regions import GoOn, Picture
-from klingmask.emulator.removal import Removal
-from klingmask.emulator.scene import scene_of
-from klingmask.emulator.segmenter import segment
-from klingmask.emulator.tracker import track
+from klingmask.emulator.vision.regions import GoOn, Picture
+from klingmask.emulator.vision.removal import Removal
+from klingmask.emulator.vision.scene import scene_of
+from klingmask.emulator.vision.segmenter import segment
+from klingmask.emulator.vision.tracker import track
 from klingmask.video import frame_at, frames, map_video
 
 __all__ = ["Facts", "UnreadableError", "edit", "facts", "follow", "select", "show"]

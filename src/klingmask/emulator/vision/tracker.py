@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from klingmask import Mask
-from klingmask.emulator.regions import GoOn, Picture, Plane, Region, filled, lab
-from klingmask.emulator.scene import Scene
+from klingmask.emulator.vision.regions import GoOn, Picture, Plane, Region, filled, lab
+from klingmask.emulator.vision.scene import Scene
 
 __all__ = ["track"]
 

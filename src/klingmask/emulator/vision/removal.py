@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from klingmask import Mask
-from klingmask.emulator.regions import GoOn, Picture, Plane, Region
-from klingmask.emulator.scene import Scene, quantiles
+from klingmask.emulator.vision.regions import GoOn, Picture, Plane, Region
+from klingmask.emulator.vision.scene import Scene, quantiles
 
 __all__ = ["Removal"]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from klingmask.emulator.regions import GoOn, Picture, Plane, Region, shrunk
+from klingmask.emulator.vision.regions import GoOn, Picture, Plane, Region, shrunk
 from klingmask.video import frames
 
 __all__ = ["Camera", "Plate", "Scene", "quantiles", "scene_of"]

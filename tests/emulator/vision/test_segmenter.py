@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import klingmask as km
-from klingmask.emulator.regions import shrunk
-from klingmask.emulator.removal import Removal
-from klingmask.emulator.scene import Scene, scene_of
-from klingmask.emulator.segmenter import segment
-from klingmask.emulator.tracker import track
+from klingmask.emulator.vision.regions import shrunk
+from klingmask.emulator.vision.removal import Removal
+from klingmask.emulator.vision.scene import Scene, scene_of
+from klingmask.emulator.vision.segmenter import segment
+from klingmask.emulator.vision.tracker import track
 from klingmask.video import frames
 from tests.clips import make_clip
 from tests.conftest import shared_file

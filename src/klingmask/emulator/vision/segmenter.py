@@ -12,8 +12,16 @@ import cv2
 import numpy as np
 
 from klingmask import Mask
-from klingmask.emulator.regions import Picture, Plane, Region, cut_out, filled, grab_cut, shrunk
-from klingmask.emulator.regions import lab as to_lab
+from klingmask.emulator.vision.regions import (
+    Picture,
+    Plane,
+    Region,
+    cut_out,
+    filled,
+    grab_cut,
+    shrunk,
+)
+from klingmask.emulator.vision.regions import lab as to_lab
 
 __all__ = ["segment"]
 
