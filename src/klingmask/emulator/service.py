@@ -217,7 +217,7 @@ class Service:
         """Open a video, if it keeps the documented limits."""
         name, url = limits.video_source(body)
         path = self._made_video(name) if name else self._given_video(url)
-        height, width, rate, total = self._read(lambda: editing.facts(path))
+        height, width, rate, total = self._read(lambda: editing.read_facts(path))
         seconds = total / rate if rate else 0.0
         limits.video(width, height, rate, seconds)
         if rejects:
@@ -297,8 +297,8 @@ class Service:
         """Have a frame marked by these points and no others, if something is recognized."""
         listed = []
         if points and not rejects:
-            go_on = self.pictures.go_on
-            mask = self._read(lambda: editing.select(session.path, index, points, go_on))
+            checkpoint = self.pictures.checkpoint
+            mask = self._read(lambda: editing.select(session.path, index, points, checkpoint))
             if mask:
                 session.points[index], session.masks[index] = points, mask
                 png = base64.b64encode(mask.to_png()).decode()
@@ -360,7 +360,7 @@ class Service:
         video, cover, tracking = (self._result(suffix) for suffix in (".mp4", ".png", ".json"))
         with session.work:
             masks = self._followed(session, marked, self.pictures)
-            first = editing.show(session.path, masks, video, self.pictures.go_on)
+            first = editing.show(session.path, masks, video, self.pictures.checkpoint)
         Image.fromarray(first).save(cover)
         listed = [
             {"frame_index": i, "rle_mask_list": [{"object_id": 0, "rle_mask": mask.to_rle()}]}
@@ -379,7 +379,7 @@ class Service:
             if session.followed is None or session.followed[0] != marked:
                 session.followed = (
                     marked,
-                    editing.follow(session.path, marked, workers.go_on),
+                    editing.follow(session.path, marked, workers.checkpoint),
                 )
             return session.followed[1]
 
@@ -437,9 +437,9 @@ class Service:
         try:
             if not fails:
                 result = self._result(".mp4")
-                go_on = self.edits.go_on
+                checkpoint = self.edits.checkpoint
                 masks = self._followed(task.session, marked, self.edits) if marked else []
-                editing.edit(task.session.path, masks, images, result, go_on)
+                editing.edit(task.session.path, masks, images, result, checkpoint)
                 task.file = result.name
         except Stopped:
             raise

@@ -46,7 +46,7 @@ class Workers:
 
         def done() -> None:
             try:
-                self.go_on()
+                self.checkpoint()
                 result = work()
             except BaseException as error:
                 future.set_exception(error)
@@ -68,7 +68,7 @@ class Workers:
             self._held = held
             self._staff()
 
-    def go_on(self) -> None:
+    def checkpoint(self) -> None:
         """Go on, unless the end has come: called between two frames."""
         if self._closing or not threading.main_thread().is_alive():
             raise Stopped("the emulator is closing")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import klingmask as km
-from klingmask.emulator.vision.regions import shrunk
+from klingmask.emulator.vision.regions import shrink
 from klingmask.emulator.vision.removal import Removal
 from klingmask.emulator.vision.scene import Scene, scene_of
 from klingmask.emulator.vision.segmenter import segment
@@ -150,7 +150,7 @@ def selected(clip: Clip, scene: Scene, index: int, n: int = 1) -> km.Mask:
     x, y, a, b = clip.thing_at(index)
     spots = [(0, 0), (0.5, 0.3), (-0.5, -0.3), (-0.5, 0.3), (0.5, -0.3)][:n]
     points = [((x + u * a) / SIZE[1], (y + v * b) / SIZE[0]) for u, v in spots]
-    return segment(clip.frame(index), points, scene.moving(index)[0])
+    return segment(clip.frame(index), points, scene.motion(index)[0])
 
 
 def overlap(found: km.Mask, truth: km.Mask) -> float:
@@ -258,8 +258,8 @@ def test_a_cut_to_another_shot_and_back() -> None:
     pictures = [clip.frame(index) for index in range(24)]
     pictures[8:16] = [np.asarray(other[0], np.uint8)] * 8
     scene = Scene(pictures)
-    assert scene.camera.between(0, 7) is not None
-    assert scene.camera.between(7, 8) is None
+    assert scene.camera.homography(0, 7) is not None
+    assert scene.camera.homography(7, 8) is None
     masks = track(scene, {2: clip.truth(2)})
     assert masks[7].iou(clip.truth(7)) > 0.7
     assert masks[20].iou(clip.truth(20)) > 0.6
@@ -271,7 +271,7 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
 
     asked = limit = 0
 
-    def go_on() -> None:
+    def checkpoint() -> None:
         nonlocal asked
         asked += 1
         if asked == limit:
@@ -282,9 +282,9 @@ def test_a_caller_can_end_it_at_any_frame() -> None:
     scene = Scene(pictures)
     masks = [clip.truth(index) for index in range(8)]
     jobs: list[Callable[[], object]] = [
-        lambda: Scene(pictures, go_on),
-        lambda: track(scene, {3: masks[3]}, go_on),
-        lambda: Removal(lambda: pictures, scene, masks, go_on),
+        lambda: Scene(pictures, checkpoint),
+        lambda: track(scene, {3: masks[3]}, checkpoint),
+        lambda: Removal(lambda: pictures, scene, masks, checkpoint),
     ]
     for job in jobs:
         for last in (1, 4):
@@ -347,8 +347,8 @@ def test_clips_with_little_in_them() -> None:
 def dog() -> tuple[list[Picture], Scene, list[km.Mask]]:
     """A real clip, and where the dog was found after one click."""
     pictures = list(frames(shared_file("dog.mp4")))
-    scene = Scene([shrunk(picture) for picture in pictures])
-    mask = segment(pictures[0], [(600 / 1280, 430 / 720)], scene.moving(0)[0])
+    scene = Scene([shrink(picture) for picture in pictures])
+    mask = segment(pictures[0], [(600 / 1280, 430 / 720)], scene.motion(0)[0])
     return pictures, scene, track(scene, {0: mask})
 
 
@@ -393,7 +393,7 @@ def test_a_real_person_is_selected_and_followed(
     dog: tuple[list[Picture], Scene, list[km.Mask]],
 ) -> None:
     pictures, scene, _ = dog
-    mask = segment(pictures[0], [(310 / 1280, 380 / 720)], scene.moving(0)[0])
+    mask = segment(pictures[0], [(310 / 1280, 380 / 720)], scene.motion(0)[0])
     masks = track(scene, {0: mask})
     for index, outer, inner in (
         (0, (210, 200, 260, 340), (270, 290, 60, 60)),

@@ -1,4 +1,9 @@
-"""A region followed through a clip: carried by optical flow, put right by what it looks like."""
+"""A region followed through a clip: carried by optical flow, corrected by colour and motion.
+
+Each step adds up log odds for each pixel: how deep it lies in the region that the flow
+carried here, how much its colour is the region's, and whether it moves. A region that
+is lost is looked for in the whole frame.
+"""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -8,93 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from klingmask import Mask
-from klingmask.emulator.vision.regions import GoOn, Picture, Plane, Region, filled, lab
+from klingmask.emulator.vision.color_model import ColorModel
+from klingmask.emulator.vision.regions import Checkpoint, Picture, Plane, Region, fill_small_holes
 from klingmask.emulator.vision.scene import Scene
 
 __all__ = ["track"]
 
-BITS = 4  # of each of L*, a* and b*, by which colours are told apart
-BELIEVED = 3.0  # log odds, at most, that place, colour and motion each speak with
-DEEP = 0.12  # share of the region's width, at which its inside is sure to be inside
-SMOOTH = 0.012  # of the shorter side: over which what pixels say is averaged
-LOST = 0.12  # share of its usual area below which the region is lost
-ALIKE = 0.55  # how much of the colours must be the same, to be found again
-GROWTH = 1.6  # of its area, and of its usual area, more than which it does not grow at once
-CRUMB = 0.1  # of the largest part's area, less than which no part has
-SIZES = 0.3, 2.5  # of the usual area, that it may be found again with
+MAX_LOG_ODDS = 3.0  # of place, colour and motion each
+SURE_DEPTH = 0.12  # share of the region's width; deeper pixels are inside for sure
+SMOOTHING = 0.012  # share of the picture's shorter side over which log odds are averaged
+LOST_AREA = 0.12  # share of the usual area; a smaller region is lost
+SAME_COLORS = 0.55  # colour similarity from which on a region may be the one that was lost
+MAX_GROWTH = 1.6  # of the larger of its area and its usual area, in one step
+CRUMB = 0.1  # share of the largest part's area; smaller parts are noise
+FOUND_AREAS = 0.3, 2.5  # shares of the usual area that a region found again may have
 
 
-class Looks:
-    """What a region looks like on the frames on which it was marked.
-
-    That is, how often each colour is in it and around it. It is not learned anew on the
-    way, so what is followed cannot turn into something else bit by bit.
-    """
-
-    def __init__(self) -> None:
-        bins = 1 << BITS
-        self._inside = np.zeros((bins, bins, bins), np.float32)
-        self._around = np.zeros((bins, bins, bins), np.float32)
-        self._odds = np.zeros(bins**3, np.float32)
-        self._share = np.zeros(bins**3, np.float32)
-
-    def learn(self, picture: Picture, region: Region) -> None:
-        """Add a frame on which the region is known."""
-        codes = _codes(picture)
-        away = cv2.distanceTransform(1 - region.astype(np.uint8), cv2.DIST_L2, 5)
-        reach = 0.5 * np.sqrt(region.sum()) + 2
-        # The whole picture counts, what is near the region more.
-        weights = np.where(region, 0, np.exp(-away / reach) + 0.1 * region.mean())
-        bins = self._inside.shape
-        self._inside += np.bincount(codes[region], minlength=np.prod(bins)).reshape(bins)
-        counts = np.bincount(codes.ravel(), weights.ravel(), minlength=np.prod(bins))
-        self._around += counts.reshape(bins).astype(np.float32)
-        inside, around = _spread(self._inside), _spread(self._around)
-        floor = 0.02 / np.prod(bins) ** 0.5
-        self._odds = np.log((inside + floor) / (around + floor)).ravel().astype(np.float32)
-        self._share = inside.ravel()
-
-    def odds(self, picture: Picture) -> Plane:
-        """How much more a pixel's colour is the region's: the logarithm of the odds."""
-        odds: Plane = self._odds[_codes(picture)]
-        return odds
-
-    def likeness(self, picture: Picture, region: Region) -> float:
-        """How much of the colours of a region are those of this one, from 0 to 1."""
-        bins = self._inside.shape
-        counts = np.bincount(_codes(picture)[region], minlength=np.prod(bins)).reshape(bins)
-        return float(np.sqrt(_spread(counts.astype(np.float32)).ravel() * self._share).sum())
-
-
-def _codes(picture: Picture) -> npt.NDArray[np.uint16]:
-    """A number for each pixel's colour, a* and b* twice as fine: they seldom go far from grey."""
-    first, second, third = (
-        np.asarray(part, np.uint16) for part in cv2.split(cv2.LUT(lab(picture), _LEVELS))
-    )
-    return np.asarray((first << 2 * BITS) | (second << BITS) | third, np.uint16)
-
-
-def _levels() -> Picture:
-    value = np.arange(256)
-    fine = np.clip((value - 128) * 2 + 128, 0, 255)
-    return (np.stack([value, fine, fine], 1)[None] >> (8 - BITS)).astype(np.uint8)
-
-
-_LEVELS = _levels()
-
-
-def _spread(counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Counts as shares of their sum, each colour's spread to those beside it."""
-    for axis in range(3):
-        padded = np.pad(counts, [(1, 1) if a == axis else (0, 0) for a in range(3)], "edge")
-        n = counts.shape[axis]
-        before, after = (np.take(padded, range(o, o + n), axis) for o in (0, 2))
-        counts = 0.25 * before + 0.5 * counts + 0.25 * after
-    shares: npt.NDArray[np.float32] = (counts / max(1.0, float(counts.sum()))).astype(np.float32)
-    return shares
-
-
-def track(scene: Scene, marks: Mapping[int, Mask], go_on: GoOn | None = None) -> list[Mask]:
+def track(
+    scene: Scene, marks: Mapping[int, Mask], checkpoint: Checkpoint | None = None
+) -> list[Mask]:
     """Follow a region from the frames on which it is marked to all others.
 
     Parameters
@@ -103,151 +40,168 @@ def track(scene: Scene, marks: Mapping[int, Mask], go_on: GoOn | None = None) ->
         Of the clip.
     marks : mapping of int to Mask
         By frame, all of the video's size.
-    go_on : callable, optional
-        Asked before each frame; may raise.
+    checkpoint : callable, optional
+        Called before each frame; may raise.
 
     Returns
     -------
     list of Mask
-        One a frame, of the video's size; empty where the region is not to be seen. Each
-        comes from the marked frame that is nearest; the marks themselves are as given.
+        One for each frame, of the video's size; empty where the region is out of sight.
+        Each is followed from the nearest marked frame; the marks themselves stay as given.
     """
     pictures = scene.pictures
-    # A file may say that it has more frames than can be read.
+    # A file may claim more frames than can be read.
     marks = {min(index, len(pictures) - 1): mask for index, mask in marks.items()}
     size = next(iter(marks.values())).size
     rows, columns = pictures[0].shape[:2]
-    known = {
+    regions = {
         index: mask.resize(rows, columns).to_numpy(dtype="bool") for index, mask in marks.items()
     }
-    looks = Looks()
-    for index, region in known.items():
-        if region.any():
-            looks.learn(pictures[index], region)
-    usual = float(np.mean([region.sum() for region in known.values()]))
-    tracker = _Tracker(scene, looks, usual, known)
+    tracker = _Tracker(scene, regions)
     masks = [Mask.zeros(size)] * len(pictures)
     order = sorted(marks)
     for place, index in enumerate(order):
         masks[index] = marks[index]
         first = (order[place - 1] + index) // 2 + 1 if place else 0
         last = (index + order[place + 1]) // 2 if place + 1 < len(order) else len(pictures) - 1
-        for way in (range(index, last + 1), range(index, first - 1, -1)):
+        for direction in (range(index, last + 1), range(index, first - 1, -1)):
             tracker.start(index)
-            for before, after in pairwise(way):
-                if go_on:
-                    go_on()
+            for before, after in pairwise(direction):
+                if checkpoint:
+                    checkpoint()
                 masks[after] = _enlarged(tracker.step(before, after), size)
     return masks
 
 
-def _enlarged(soft: Plane, size: tuple[int, int]) -> Mask:
-    if not (soft > 0.5).any():
+def _enlarged(chance: Plane, size: tuple[int, int]) -> Mask:
+    if not (chance > 0.5).any():
         return Mask.zeros(size)
-    return Mask.from_numpy(cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)
+    return Mask.from_numpy(cv2.resize(chance, size[::-1], interpolation=cv2.INTER_LINEAR) > 0.5)
 
 
 class _Tracker:
-    """From one frame to the next."""
+    """The state between two frames.
 
-    def __init__(
-        self, scene: Scene, looks: Looks, usual: float, known: Mapping[int, Region]
-    ) -> None:
-        self.scene, self.looks, self.usual, self.known = scene, looks, usual, known
-        self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        # How far what moves in the clip is the region: on the marked frames, that is known.
-        gains = [0.0]
-        for index, region in known.items():
+    Attributes
+    ----------
+    chance : ndarray, shape (h, w), float32
+        The region on the latest frame: inside where it is above 0.5.
+    distractors : ndarray, shape (h, w), float32
+        What else moves there, 0 to 1: the region must not grow into it when they meet.
+    center : ndarray, shape (2,)
+        The region's x and y when it was last seen.
+    lost_for : int
+        Frames since it was last seen.
+    """
+
+    def __init__(self, scene: Scene, marked: Mapping[int, Region]) -> None:
+        self.scene, self.marked = scene, marked
+        self.colors = ColorModel()
+        for index, region in marked.items():
             if region.any():
-                moving, _ = scene.moving(index)
-                near = cv2.dilate(region.astype(np.uint8), _square(9)) > 0
-                gains.append(float(moving[region].mean() - moving[near & ~region].mean()))
-        self.trust = float(np.clip(sum(gains) / len(known) * 2, 0, 1))
+                self.colors.learn(scene.pictures[index], region)
+        self.usual_area = float(np.mean([region.sum() for region in marked.values()]))
+        self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self.motion_weight = self._weigh_motion()
+
+    def _weigh_motion(self) -> float:
+        """How well motion separates the region from its surroundings where it is marked, 0 to 1."""
+        gains = [0.0]
+        for index, region in self.marked.items():
+            if region.any():
+                motion, _ = self.scene.motion(index)
+                around = (cv2.dilate(region.astype(np.uint8), _square(9)) > 0) & ~region
+                gains.append(float(motion[region].mean() - motion[around].mean()))
+        return float(np.clip(sum(gains) / len(self.marked) * 2, 0, 1))
 
     def start(self, index: int) -> None:
         """Begin at a marked frame."""
-        region = self.known[index]
-        self.soft = region.astype(np.float32)
-        self.others = self._others(index, region, None)
-        self.last = np.zeros(2)
-        self.lost = 0
+        region = self.marked[index]
+        self.chance = region.astype(np.float32)
+        self.distractors = self._find_distractors(index, region, None)
+        self.center = np.zeros(2)
+        self.lost_for = 0 if region.any() else 1
         if region.any():
-            self._note(region)
-        else:
-            self.lost = 1
+            self.center = _center(region)
 
-    def _others(self, index: int, region: Region, carried: Plane | None) -> Plane:
-        """What else moves: it is not to be taken for a part of the region when they meet.
+    def step(self, before: int, after: int) -> Plane:
+        """Follow the region to the next frame; returns the chance of each pixel to be in it."""
+        color, motion = self._log_odds(after)
+        chance, distractors = None, np.zeros_like(color)
+        if self.scene.camera.homography(before, after) is not None:
+            back = self._flow(after, before)
+            distractors = _warped(self.distractors, back)
+            if not self.lost_for:
+                carried = _warped(self.chance, back) > 0.5
+                chance = self._follow(after, carried, distractors, color, motion)
+        if chance is None:
+            chance = self._find_again(after, distractors, color, motion)
+        region = chance > 0.5
+        self.lost_for = 0 if region.any() else self.lost_for + 1
+        if region.any():
+            self.center = _center(region)
+        self.chance = chance
+        self.distractors = self._find_distractors(after, region, distractors)
+        return chance
 
-        Once something else, always something else; what comes anew is so if it is apart
-        from the region, while that is in sight. What hangs together with it may be a
-        part that was missed.
+    def _find_distractors(self, index: int, region: Region, carried: Plane | None) -> Plane:
+        """What else moves on a frame.
+
+        A distractor stays one. Something new is one if it is apart from the region while
+        the region is in sight; if it touches the region, it may be a part that was missed.
         """
-        moving, _ = self.scene.moving(index)
-        moves = (moving > 0.5).astype(np.uint8)
-        near = cv2.dilate(region.astype(np.uint8), _square(3)) > 0
+        motion, _ = self.scene.motion(index)
+        moves = (motion > 0.5).astype(np.uint8)
+        touching = cv2.dilate(region.astype(np.uint8), _square(3)) > 0
         if carried is None:
-            return (moves & ~near).astype(np.float32)
-        reach = 2 * max(1, round(DEEP * np.sqrt(self.usual) / 2)) + 1
-        others = cv2.dilate(carried, _square(reach)) > 0.5
+            return (moves & ~touching).astype(np.float32)
+        side = 2 * max(1, round(SURE_DEPTH * np.sqrt(self.usual_area) / 2)) + 1
+        distractors = cv2.dilate(carried, _square(side)) > 0.5
         if region.any():
             count, labels = cv2.connectedComponents(moves)
             apart = np.ones(count, bool)
-            apart[np.unique(np.asarray(labels)[near])] = False
-            others |= apart[np.asarray(labels)]
-        return (others & ~near & (moves > 0)).astype(np.float32)
+            apart[np.unique(np.asarray(labels)[touching])] = False
+            distractors |= apart[np.asarray(labels)]
+        return (distractors & ~touching & (moves > 0)).astype(np.float32)
 
-    def evidence(self, index: int) -> tuple[Plane, Plane]:
-        """Log odds by colour, and by motion."""
+    def _log_odds(self, index: int) -> tuple[Plane, Plane]:
+        """The log odds of each pixel to be in the region, by colour and by motion."""
         picture = self.scene.pictures[index]
-        colour = np.clip(self.looks.odds(picture), -BELIEVED, BELIEVED)
-        if self.trust < 0.1:
-            return colour, np.zeros_like(colour)
-        moving, seen = self.scene.moving(index)
-        # Where the plate has the region's colours, it may be the region that stood there,
-        # unless it was beside the region on a marked frame. If so, that it is not moving
-        # says little, and that something moves is no more than that it has gone.
-        like_ground = _chance(np.clip(self.looks.odds(self.scene.ground(index)), -3, 3))
-        beside = self._beside(index)
-        sure = np.maximum(1 - like_ground, beside)
-        motion = 2 * moving - 1
-        motion *= np.where(motion > 0, np.maximum(sure, _chance(colour)), sure + beside)
-        motion = np.where(seen, motion, 0).astype(np.float32) * (BELIEVED * self.trust)
-        # What is not the scenery may well have its colours: that says less then.
-        colour = np.where((colour < 0) & (motion > 0), colour * (1 - motion / BELIEVED), colour)
-        return colour, motion
+        color = np.clip(self.colors.log_odds(picture), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+        if self.motion_weight < 0.1:
+            return color, np.zeros_like(color)
+        motion, seen = self.scene.motion(index)
+        # If the plate has the region's colours somewhere, the region itself may have stood there
+        # so long that it got into the plate, unless the place was beside the region on a marked
+        # frame. Then standing still says little, and motion may be the uncovered background.
+        in_plate = _probability(np.clip(self.colors.log_odds(self.scene.background(index)), -3, 3))
+        beside = self._known_background(index)
+        reliable = np.maximum(1 - in_plate, beside)
+        signed = 2 * motion - 1
+        reliability = np.where(
+            signed > 0, np.maximum(reliable, _probability(color)), reliable + beside
+        )
+        scaled = np.where(seen, signed * reliability, 0).astype(np.float32)
+        by_motion = scaled * (MAX_LOG_ODDS * self.motion_weight)
+        # A moving pixel with the background's colour may well be the region: colour counts less.
+        color = np.where(
+            (color < 0) & (by_motion > 0), color * (1 - by_motion / MAX_LOG_ODDS), color
+        )
+        return color, by_motion
 
-    def _beside(self, index: int) -> Region:
-        """Where there is the scenery for sure: it was seen to be beside the region."""
-        beside = np.zeros(self.scene.camera.size, bool)
-        for marked, region in self.known.items():
-            if self.scene.camera.between(marked, index) is not None:
-                moving, seen = self.scene.moving(marked)
-                near = cv2.dilate(region.astype(np.uint8), _square(5)) > 0
-                place = (seen & (moving < 0.3) & ~near).astype(np.uint8) * 255
-                beside |= self.scene.laid(place, marked, index) == 255
-        return beside
-
-    def step(self, before: int, after: int) -> Plane:
-        """How surely each pixel of the frame after is in the region."""
-        colour, motion = self.evidence(after)
-        held, others = None, np.zeros_like(colour)
-        if self.scene.camera.between(before, after) is not None:
-            back = self._flow(after, before)
-            others = _warped(self.others, back)
-            if not self.lost:
-                held = self._carried(after, _warped(self.soft, back) > 0.5, others, colour, motion)
-        if held is None:
-            held = self._found(after, others, colour, motion)
-        region = held > 0.5
-        self.lost = 0 if region.any() else self.lost + 1
-        if region.any():
-            self._note(region)
-        self.soft, self.others = held, self._others(after, region, others)
-        return held
+    def _known_background(self, index: int) -> Region:
+        """Where a marked frame shows the background, right beside the region."""
+        known = np.zeros(self.scene.camera.size, bool)
+        for marked, region in self.marked.items():
+            if self.scene.camera.homography(marked, index) is not None:
+                motion, seen = self.scene.motion(marked)
+                touching = cv2.dilate(region.astype(np.uint8), _square(5)) > 0
+                background = (seen & (motion < 0.3) & ~touching).astype(np.uint8) * 255
+                known |= self.scene.warped(background, marked, index) == 255
+        return known
 
     def _flow(self, source: int, target: int) -> npt.NDArray[np.float32]:
-        """Where each pixel of a frame is on another."""
+        """How far each pixel of a frame moves to its place on another: (h, w, 2)."""
         one, other = (
             cv2.cvtColor(self.scene.pictures[index], cv2.COLOR_RGB2GRAY)
             for index in (source, target)
@@ -255,81 +209,84 @@ class _Tracker:
         flow = np.zeros((*one.shape, 2), np.float32)
         return np.asarray(self.flow.calc(one, other, flow), np.float32)
 
-    def _carried(
-        self, index: int, inside: Region, others: Plane, colour: Plane, motion: Plane
+    def _follow(
+        self, index: int, carried: Region, distractors: Plane, color: Plane, motion: Plane
     ) -> Plane | None:
-        """The region, from where flow has carried it; None if it is not there."""
-        area = float(inside.sum())
-        if area < LOST * self.usual:
+        """Correct the region that the flow carried here; None if it is not there."""
+        area = float(carried.sum())
+        if area < LOST_AREA * self.usual_area:
             return None
-        scale = DEEP * np.sqrt(max(area, 0.5 * self.usual))
+        sure_depth = SURE_DEPTH * np.sqrt(max(area, 0.5 * self.usual_area))
         within, without = (
             np.asarray(cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5))
-            for side in (inside, ~inside)
+            for side in (carried, ~carried)
         )
         depth = within - without
-        place = np.clip(depth / scale, -2, 1) * BELIEVED
-        # A part that moves and hangs together with the rest may have been missed so far.
-        missed = self._together(motion, others, inside)
-        place[missed] = np.maximum(place[missed], -0.5 * BELIEVED)
-        total = place + colour + motion - others * (self.trust * 2 * BELIEVED)
-        total[depth < -3 * scale] = -BELIEVED
-        chance = _guided(self.scene.pictures[index], _chance(total))
-        refined = _kept(chance > 0.5, inside)
-        if refined.sum() > GROWTH * max(area, self.usual):
-            refined &= inside
-        likeness = self.looks.likeness(self.scene.pictures[index], refined)
-        if refined.sum() < LOST * self.usual or likeness < 0.5 * ALIKE:
-            return None
-        return _held(chance, refined)
-
-    def _together(self, motion: Plane, others: Plane, region: Region) -> Region:
-        """What moves, is nothing else, and hangs together with the region."""
-        moves = (motion > 0.1 * BELIEVED) & (others < 0.5)
-        count, labels = cv2.connectedComponents((moves | region).astype(np.uint8))
-        joined = np.zeros(count, bool)
-        joined[np.unique(np.asarray(labels)[region])] = True
-        together: Region = joined[np.asarray(labels)] & moves
-        return together
-
-    def _note(self, region: Region) -> None:
-        y, x = np.nonzero(region)
-        self.last = np.array([x.mean(), y.mean()])
-
-    def _found(self, index: int, others: Plane, colour: Plane, motion: Plane) -> Plane:
-        """The region, looked for anew; nothing if it is not there."""
+        place = np.clip(depth / sure_depth, -2, 1) * MAX_LOG_ODDS
+        # A moving part that is connected with the region may have been missed until now.
+        missed = self._connected_motion(motion, distractors, carried)
+        place[missed] = np.maximum(place[missed], -0.5 * MAX_LOG_ODDS)
+        total = place + color + motion - distractors * (self.motion_weight * 2 * MAX_LOG_ODDS)
+        total[depth < -3 * sure_depth] = -MAX_LOG_ODDS
         picture = self.scene.pictures[index]
-        chance = _guided(picture, _chance(colour + 2 * motion - 0.5))
-        chance[(others > 0.5) & (self.trust > 0.1)] = 0
+        chance = _guided_filter(picture, _probability(total))
+        region = _overlapping_parts(chance > 0.5, carried)
+        if region.sum() > MAX_GROWTH * max(area, self.usual_area):
+            region &= carried
+        similarity = self.colors.similarity(picture, region)
+        if region.sum() < LOST_AREA * self.usual_area or similarity < 0.5 * SAME_COLORS:
+            return None
+        return _decided(chance, region)
+
+    def _find_again(self, index: int, distractors: Plane, color: Plane, motion: Plane) -> Plane:
+        """Look for a lost region in the whole frame; an empty one if it is not there."""
+        picture = self.scene.pictures[index]
+        chance = _guided_filter(picture, _probability(color + 2 * motion - 0.5))
+        chance[(distractors > 0.5) & (self.motion_weight > 0.1)] = 0
         shapes = cv2.morphologyEx((chance > 0.5).astype(np.uint8), cv2.MORPH_OPEN, _square(3))
         shapes = cv2.morphologyEx(shapes, cv2.MORPH_CLOSE, _square(5))
-        count, labels, stats, centres = cv2.connectedComponentsWithStats(shapes)
-        best, worth = np.zeros(chance.shape, bool), 0.0
+        count, labels, stats, centers = cv2.connectedComponentsWithStats(shapes)
+        best, best_score = np.zeros(chance.shape, bool), 0.0
         height, width = chance.shape
         for number in range(1, count):
             x, y, w, h, area = stats[number]
-            at_rim = x == 0 or y == 0 or x + w == width or y + h == height
-            least = SIZES[0] * (0.5 if at_rim else 1.0)
-            if not least * self.usual < area < SIZES[1] * self.usual:
+            on_border = x == 0 or y == 0 or x + w == width or y + h == height
+            smallest = FOUND_AREAS[0] * (0.5 if on_border else 1.0)
+            if not smallest * self.usual_area < area < FOUND_AREAS[1] * self.usual_area:
                 continue
             region = np.asarray(labels) == number
-            likeness = self.looks.likeness(picture, region)
-            far = float(np.linalg.norm(centres[number] - self.last)) / min(height, width)
-            value = likeness * (0.7 + 0.3 * np.exp(-far / (0.2 + 0.05 * self.lost)))
-            if likeness > ALIKE and value > worth:
-                best, worth = region, value
-        whole = best | self._together(motion, others, best) if best.any() else best
-        if whole.sum() > SIZES[1] * self.usual:
+            similarity = self.colors.similarity(picture, region)
+            distance = float(np.linalg.norm(centers[number] - self.center)) / min(height, width)
+            nearness = np.exp(-distance / (0.2 + 0.05 * self.lost_for))
+            score = similarity * (0.7 + 0.3 * nearness)
+            if similarity > SAME_COLORS and score > best_score:
+                best, best_score = region, score
+        whole = best | self._connected_motion(motion, distractors, best) if best.any() else best
+        if whole.sum() > FOUND_AREAS[1] * self.usual_area:
             whole = best
-        return _held(chance, filled(whole))
+        return _decided(chance, fill_small_holes(whole))
+
+    def _connected_motion(self, motion: Plane, distractors: Plane, region: Region) -> Region:
+        """What moves, is no distractor, and is connected with the region."""
+        moves = (motion > 0.1 * MAX_LOG_ODDS) & (distractors < 0.5)
+        count, labels = cv2.connectedComponents((moves | region).astype(np.uint8))
+        connected = np.zeros(count, bool)
+        connected[np.unique(np.asarray(labels)[region])] = True
+        found: Region = connected[np.asarray(labels)] & moves
+        return found
 
 
-def _chance(odds: Plane) -> Plane:
-    return (1 / (1 + np.exp(-odds))).astype(np.float32)
+def _center(region: Region) -> npt.NDArray[np.float64]:
+    y, x = np.nonzero(region)
+    return np.array([x.mean(), y.mean()])
 
 
-def _held(chance: Plane, region: Region) -> Plane:
-    """The chances, on the right side of a half inside the region and outside."""
+def _probability(log_odds: Plane) -> Plane:
+    return (1 / (1 + np.exp(-log_odds))).astype(np.float32)
+
+
+def _decided(chance: Plane, region: Region) -> Plane:
+    """The chances, moved above a half inside the region and below it outside."""
     return np.where(region, np.maximum(chance, 0.51), np.minimum(chance, 0.49)).astype(np.float32)
 
 
@@ -337,34 +294,38 @@ def _square(side: int) -> Picture:
     return np.ones((side, side), np.uint8)
 
 
-def _kept(region: Region, carried: Region) -> Region:
-    """Those parts of the region that were in the one carried there, without holes."""
+def _overlapping_parts(region: Region, carried: Region) -> Region:
+    """The parts of a region of which enough was in the carried one, without small holes."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
     parts = np.asarray(labels, np.int32)
     areas = np.asarray(stats)[:, cv2.CC_STAT_AREA]
     shared = np.bincount(parts[carried], minlength=len(areas))
-    good = shared > 0.3 * areas
-    good[0] = False
-    if good.any():  # crumbs are noise
-        good &= areas > CRUMB * areas[good].max()
-    return filled(good[parts])
+    kept = shared > 0.3 * areas
+    kept[0] = False
+    if kept.any():
+        kept &= areas > CRUMB * areas[kept].max()
+    return fill_small_holes(kept[parts])
 
 
-def _guided(picture: Picture, values: Plane) -> Plane:
-    """Values averaged over what is around, but not across the picture's edges: a guided filter."""
+def _guided_filter(picture: Picture, values: Plane) -> Plane:
+    """Average values over their neighbourhood, but not across edges of the picture.
+
+    K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 2010.
+    """
     guide = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    side = 2 * max(1, round(SMOOTH * min(guide.shape))) + 1
+    side = 2 * max(1, round(SMOOTHING * min(guide.shape))) + 1
 
     def mean(of: npt.ArrayLike) -> Plane:
         return np.asarray(cv2.blur(np.asarray(of, np.float32), (side, side)), np.float32)
 
-    middle, average = mean(guide), mean(values)
-    slope = (mean(guide * values) - middle * average) / (mean(guide**2) - middle**2 + 50)
-    return mean(slope) * guide + mean(average - slope * middle)
+    guide_mean, value_mean = mean(guide), mean(values)
+    covariance = mean(guide * values) - guide_mean * value_mean
+    slope = covariance / (mean(guide**2) - guide_mean**2 + 50)
+    return mean(slope) * guide + mean(value_mean - slope * guide_mean)
 
 
 def _warped(values: Plane, back: npt.NDArray[np.float32]) -> Plane:
-    """Values of the frame before, at the places of the frame after."""
+    """Values of the frame before, in the places of the frame after."""
     height, width = values.shape
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(values, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR)
