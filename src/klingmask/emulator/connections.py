@@ -1,9 +1,8 @@
 """HTTP connections with limits, so that no client can use up memory, threads or time.
 
-A port has at most `CONNECTIONS` clients at once. A request's head is bounded in bytes,
-each request and each piece of a reply in seconds, and all request bodies together in
-bytes. `Handler` reads no body on its own: a subclass asks for it once it knows that it
-wants the body.
+A port has at most `CONNECTIONS` clients at once. The head of a request is limited in
+bytes, each request and each piece of a reply in seconds, and all bodies together in bytes.
+`Handler` does not read a body by itself: a subclass asks for it once it wants it.
 """
 
 import io
@@ -27,39 +26,39 @@ __all__ = ["BodyError", "Handler", "Server", "TooManyBodiesError"]
 log = logging.getLogger("klingmask.emulator")
 
 CONNECTIONS = 128
-"""Clients of one port at once."""
+"""Clients that one port serves at once."""
 EVICT_SECONDS = 1.0
-"""A full port ends the connection whose client has been silent longest, if it was for so long."""
+"""A full port closes the connection that has waited for its client longest, from this time on."""
 IDLE_SECONDS = 60.0
-"""An open connection may be without a request for so long."""
+"""How long a connection may stay open without a request."""
 REQUEST_SECONDS = 30.0
-"""A request must have come as a whole so long after its first byte."""
+"""How long a request may take from its first byte to its last."""
 REPLY_SECONDS = 30.0
-"""A client must take each piece of a reply within this time."""
+"""How long a client may take to receive a piece of a reply."""
 HEAD_BYTES = 128 << 10
-"""Request line and headers together; http.server has limits for each line, too."""
+"""Limit of request line and headers together; http.server limits each line as well."""
 BODIES_BYTES = 128 << 20
-"""All bodies that one port holds at once."""
+"""Limit of all bodies together that one port holds in memory."""
 BODY_WAIT_SECONDS = 10.0
-"""A body waits so long for others to be done with."""
+"""How long a request waits for memory that other bodies take."""
 PIECE_BYTES = 256 << 10
-"""A reply is sent in pieces of this size."""
+"""Size of the pieces in which a reply is sent."""
 DISCARD_SECONDS = 2.0
 DISCARD_BYTES = 256 << 20
-"""A body that is not wanted is read and dropped within these limits: if it were left
-unread, the system would reset the connection, and the client would not see the reply."""
+"""The body of a refused request is read and dropped within these limits. Left unread, it
+would make the system reset the connection, and the client would not see the reply."""
 
 
 class BodyError(Exception):
-    """A body of unknown length, too large, too slow, or cut short."""
+    """A body whose length is unknown or too large, or that comes too slowly or not wholly."""
 
 
 class TooManyBodiesError(Exception):
-    """Other requests' bodies take all the memory that there is for bodies."""
+    """The bodies of other requests take all memory for bodies."""
 
 
 class _Budget:
-    """So many bytes that requests share."""
+    """A number of bytes that requests share."""
 
     def __init__(self, total: int) -> None:
         self._left = total
@@ -67,7 +66,7 @@ class _Budget:
 
     @contextmanager
     def reserved(self, amount: int) -> Iterator[None]:
-        """Hold some of the bytes for the block; wait for them if others have them."""
+        """Reserve bytes for the block; wait for them if others have them."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._left >= amount, BODY_WAIT_SECONDS):
                 raise TooManyBodiesError("too many large requests at once")
@@ -94,8 +93,8 @@ class Server(ThreadingHTTPServer):
         self._handler = handler
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
-        self._silent: dict[socket.socket, float] = {}
-        """Connections whose clients have to send or to receive, and since when."""
+        self._waiting: dict[socket.socket, float] = {}
+        """Connections that wait for their client to send or to receive, and since when."""
         self._refused: deque[tuple[float, socket.socket]] = deque()
         super().__init__(("127.0.0.1", port), handler)
         self._thread = threading.Thread(
@@ -113,15 +112,15 @@ class Server(ThreadingHTTPServer):
 
     @contextmanager
     def awaiting(self, connection: socket.socket) -> Iterator[None]:
-        """Note for the block that the next step is the client's."""
-        self._silent[connection] = time.monotonic()
+        """Note for the block that the connection waits for its client."""
+        self._waiting[connection] = time.monotonic()
         try:
             yield
         finally:
-            self._silent.pop(connection, None)
+            self._waiting.pop(connection, None)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Handle a connection on a thread of its own, if there is room for it."""
+        """Handle a connection on a thread of its own, or refuse it if the port is full."""
         with self._lock:
             room = len(self._connections) < CONNECTIONS or self._evict()
             if room:
@@ -135,8 +134,8 @@ class Server(ThreadingHTTPServer):
             self._refuse(request)
 
     def _evict(self) -> bool:
-        """End the connection whose client has been silent longest; whether one was ended."""
-        waiting = self._silent.copy()
+        """Close the connection that has waited for its client longest; whether one was closed."""
+        waiting = self._waiting.copy()
         longest = min(
             (request for request in self._connections if request in waiting),
             key=waiting.__getitem__,
@@ -145,12 +144,12 @@ class Server(ThreadingHTTPServer):
         if longest is None or time.monotonic() - waiting[longest] < EVICT_SECONDS:
             return False
         with suppress(OSError):
-            longest.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and ends
+            longest.shutdown(socket.SHUT_RDWR)  # wakes its thread up, which then ends
         del self._connections[longest]
         return True
 
     def _refuse(self, request: socket.socket) -> None:
-        """Reply that the server is full, from the thread that accepts: it must not block."""
+        """Reply that the port is full, without blocking the thread that accepts."""
         with suppress(OSError):
             request.setblocking(False)
             request.send(self._handler.full_reply())
@@ -171,7 +170,7 @@ class Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Log that a connection broke, and go on."""
+        """Log that a connection broke."""
         log.debug("a connection ended early", exc_info=True)
 
     def stop(self) -> None:
@@ -191,7 +190,7 @@ class Server(ThreadingHTTPServer):
 
 
 class _Incoming(io.RawIOBase):
-    """What a client sends, within the limits of time and of the head's size."""
+    """The bytes that a client sends, within the limits of time and of the head's size."""
 
     def __init__(self, server: Server, connection: socket.socket) -> None:
         self._server = server
@@ -209,17 +208,17 @@ class _Incoming(io.RawIOBase):
         self._head_left = None
 
     def readable(self) -> bool:
-        """Of a file: that it can be read."""
+        """Tell io.BufferedReader that this can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Wait for some bytes."""
+        """Receive some bytes; raises TimeoutError or LineTooLong at a limit."""
         limit = len(buffer)
         if self._head_left is not None:
             limit = min(limit, self._head_left)
             if limit == 0:
-                raise LineTooLong("head")  # which http.server makes a reply of
-        # Zero would mean not to wait at all.
+                raise LineTooLong("head")  # http.server replies to it
+        # 0 would make the socket non-blocking.
         self._connection.settimeout(max(0.001, self._until - time.monotonic()))
         with self._server.awaiting(self._connection):
             n_bytes = self._connection.recv_into(buffer, limit)
@@ -232,10 +231,10 @@ class _Incoming(io.RawIOBase):
 
 
 class Handler(BaseHTTPRequestHandler, ABC):
-    """One client's connection: its requests one after the other.
+    """One client's connection: its requests, one after the other.
 
-    A request whose body was not read is the connection's last: what follows its head
-    could be taken for another request.
+    After a request whose body was not read, the connection is closed: the body could be
+    taken for the next request.
     """
 
     protocol_version = "HTTP/1.1"
@@ -244,18 +243,18 @@ class Handler(BaseHTTPRequestHandler, ABC):
     @classmethod
     @abstractmethod
     def full_reply(cls) -> bytes:
-        """The bytes of a whole reply that says that there are too many connections."""
+        """Make a whole reply, with head, that says that there are too many connections."""
 
     @abstractmethod
     def unknown_method(self) -> None:
-        """Reply to a method that there is none of here."""
+        """Reply to an HTTP method that this port does not have."""
 
     @abstractmethod
     def unreadable(self, status: int, message: str) -> None:
-        """Reply to what is no HTTP, or too much of it."""
+        """Reply to a request that is malformed or over a limit."""
 
     def setup(self) -> None:
-        """Put the limits around what comes."""
+        """Read the connection through the limits."""
         super().setup()
         self.rfile.close()
         self.incoming = _Incoming(self.server, self.connection)
@@ -268,16 +267,16 @@ class Handler(BaseHTTPRequestHandler, ABC):
         super().handle_one_request()
 
     def parse_request(self) -> bool:
-        """Read the rest of a head; whether it is one."""
-        whole = super().parse_request()
-        if whole:
+        """Read the rest of a head; whether it is well-formed."""
+        well_formed = super().parse_request()
+        if well_formed:
             self.incoming.head_ended()
             lengths = self.headers.get_all("Content-Length", [])
             self.unread = "Transfer-Encoding" in self.headers or any(n != "0" for n in lengths)
-        return whole
+        return well_formed
 
     def handle_expect_100(self) -> bool:
-        """Say "100 Continue" no sooner than somebody wants the body."""
+        """Wait with "100 Continue" until the body is wanted: see `body`."""
         return True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name above
@@ -285,7 +284,7 @@ class Handler(BaseHTTPRequestHandler, ABC):
         log.debug("%s", re.sub(r"\?\S*", "?...", format % args))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Reply to what http.server makes nothing of, as it asks to."""
+        """Reply to a request that http.server refuses."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self.unknown_method()
             return
@@ -295,7 +294,7 @@ class Handler(BaseHTTPRequestHandler, ABC):
 
     @contextmanager
     def body(self, most: int) -> Iterator[bytes]:
-        """Read the body, of at most so many bytes, which count as held until the block ends."""
+        """Read the body, of at most so many bytes; the block holds its memory."""
         lengths = set(self.headers.get_all("Content-Length", ["0"]))
         length = lengths.pop()
         known = re.fullmatch(r"[0-9]{1,12}", length) and int(length) <= most
@@ -328,17 +327,17 @@ class Handler(BaseHTTPRequestHandler, ABC):
         cut: bool = False,
         slow: float = 0.0,
     ) -> None:
-        """Send a reply whose body is the next `length` bytes of a file.
+        """Send a reply, with the next `length` bytes of a file as its body.
 
         Parameters
         ----------
         cut : bool
-            Send half of the body only, and end the connection.
+            Send half of the body only, then close the connection.
         slow : float
             Seconds over which the body is spread.
         """
         self.close_connection |= self.unread or cut
-        with suppress(OSError):  # a client that has gone does not read it
+        with suppress(OSError):  # the client may have gone
             self.connection.settimeout(REPLY_SECONDS)
             self.send_response(status)
             for name, value in headers.items():
@@ -369,14 +368,14 @@ class Handler(BaseHTTPRequestHandler, ABC):
         """Wait, but not beyond the end of the server."""
 
     def reset(self) -> None:
-        """Break the connection, as a network does."""
+        """Reset the connection, as a broken network does."""
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
 
     def _discard(self) -> None:
-        """Read and drop the rest of a request, for a while."""
+        """Read and drop the body of a refused request, within limits."""
         until, left = time.monotonic() + DISCARD_SECONDS, DISCARD_BYTES
         with suppress(OSError), self.server.awaiting(self.connection):
             self.connection.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""The platform's table of codes, and what goes wrong with a request by plan."""
+"""The platform's table of codes, and faults that tests plan for requests."""
 
 from dataclasses import dataclass
 
@@ -30,20 +30,20 @@ CODES = {
 """Service code -> (HTTP status, meaning)."""
 
 _BY_STATUS = {400: 1200, 401: 1000, 403: 1103, 404: 1203, 429: 1302, 503: 5001, 504: 5002}
-"""What a plan that names an HTTP status alone means; any other is a 5000."""
+"""The code of a planned fault that has a status only; other statuses have 5000."""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure
-    """What the service answers in the place of a success.
+    """An answer of the service that is not a success.
 
     Parameters
     ----------
     code : int
-        Of the table.
+        From the platform's table.
     message : str
-        By default the table's words.
+        By default the table's.
     status : int, optional
-        Of HTTP; by default the table's.
+        The HTTP status; by default the table's.
     """
 
     def __init__(self, code: int, message: str = "", status: int | None = None) -> None:
@@ -54,43 +54,49 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure
 
 
 def bad_value(message: str) -> Refusal:
-    """Answer that a key or value is invalid."""
+    """Make the refusal for an invalid key or value."""
     return Refusal(1201, message)
 
 
 @dataclass
 class Fault:
-    """What goes wrong with one request, by plan.
+    """A fault that a test plans for one request.
 
     Parameters
     ----------
     status : int, optional
-        Of HTTP; by default that of the code. From 300 on the request is refused,
-        and nothing is done.
+        The HTTP status; by default that of the code. 300 or more refuses the request:
+        nothing is done.
     code : int, optional
-        Of the service, in a refusal; by default one that the platform's table has
-        for the status. A code other than 0 refuses under any status.
+        The service's code; by default one that the platform's table has for the status.
+        A code other than 0 refuses the request under any status.
     message : str
-        Of the refusal; by default the table's words.
+        Of the refusal; by default the table's.
     delay : float
-        Seconds before the answer, after the work.
+        Seconds to wait after the work and before the reply.
     reset : {"", "before", "after"}
-        Break the connection before or after the work is done.
+        Reset the connection before or after the work is done.
     cut : bool
-        Send half of the answer only.
+        Send half of the reply's body, then close the connection.
     retry_after : str
-        A Retry-After header.
+        The value of a Retry-After header.
     works : bool
-        Whether the work is done although the request is refused.
+        Do the work although the request is refused.
     body : bytes, optional
-        What is sent in the place of the answer, whatever it is.
+        Sent in place of the reply's body.
     slow : float
-        Seconds over which the answer is spread.
+        Seconds over which the reply's body is spread.
     rejects : int
         The ``data.status`` with which a selection endpoint says that the call
-        succeeded and the recognition was refused; the selection stays as it was.
+        succeeded and the recognition was rejected; the selection stays as it was.
     fails : str
-        For "create-task": the task is made, and ends as failed for this reason.
+        For "create-task": the task is created, and ends as failed for this reason.
+
+    Examples
+    --------
+    >>> from klingmask.emulator import Fault
+    >>> Fault(status=503).refusal().message
+    'temporarily unavailable: maintenance'
     """
 
     status: int | None = None
@@ -111,7 +117,7 @@ class Fault:
             raise ValueError(f"reset must be '', 'before' or 'after', got {self.reset!r}")
 
     def refusal(self) -> Refusal | None:
-        """The answer in the place of a success, if there is to be one."""
+        """The refusal that this fault makes, or None."""
         if self.code is not None:
             return Refusal(self.code, self.message, self.status) if self.code else None
         if self.status is None or self.status < 300:

@@ -1,4 +1,4 @@
-"""What the emulator's two ports reply: the API, and its files."""
+"""The two ports of the emulator: from HTTP requests to the service's methods and files."""
 
 import json
 import logging
@@ -21,31 +21,31 @@ __all__ = ["PLANNED", "ApiHandler", "FileHandler"]
 log = logging.getLogger("klingmask.emulator")
 
 PREFIX = "/v1/videos/multi-elements"
-SELECTING = (
+SELECTION_ENDPOINTS = (
     "init-selection",
     "add-selection",
     "delete-selection",
     "clear-selection",
     "preview-selection",
 )
-TASKS = ("create-task", "get-task", "list-tasks")
-PLANNED = (*SELECTING, *TASKS, "*", "files")
+TASK_ENDPOINTS = ("create-task", "get-task", "list-tasks")
+PLANNED = (*SELECTION_ENDPOINTS, *TASK_ENDPOINTS, "*", "files")
 """The endpoints for which faults can be planned."""
-SERVED = (".mp4", ".mov", ".png", ".jpg", ".jpeg", ".json")
+SERVED_SUFFIXES = (".mp4", ".mov", ".png", ".jpg", ".jpeg", ".json")
 
 BODY_BYTES = 1 << 20
-"""Of a request's body."""
+"""Limit of a request's body."""
 CREATE_BODY_BYTES = 32 << 20
-"""Of create-task's, which may hold two images of 10 MB in base64."""
+"""The same for create-task, whose body may hold two images of 10 MB in base64."""
 JSON_VALUES = 100_000
-"""In a body. A list of a body's size would take twenty times its bytes in memory."""
+"""Limit of the values in a body: as objects, small values take twenty times their text."""
 
 
 class _Handler(Handler):
     service: Service
 
     def _fault(self, *endpoints: str) -> Fault:
-        """What is planned for this request."""
+        """Take the fault that is planned for this request, if any."""
         with self.service.lock:
             for endpoint in endpoints:
                 if self.service.faults[endpoint]:
@@ -61,7 +61,7 @@ class ApiHandler(_Handler):
 
     @classmethod
     def full_reply(cls) -> bytes:
-        """A refusal in the documented envelope."""
+        """Make a refusal in the documented envelope."""
         refusal = Refusal(5001, "the emulator has as many connections as it takes")
         content = _envelope(None, refusal)
         head = (
@@ -72,38 +72,45 @@ class ApiHandler(_Handler):
         return head.encode() + content
 
     def do_GET(self) -> None:
-        """Show a task, or list them."""
+        """Reply to get-task and list-tasks."""
         path, _, query = self.path.partition("?")
         name = path.removeprefix(PREFIX)
         if not path.startswith(PREFIX) or name[:1] not in ("", "/"):
-            self._answer("", "")
+            self._handle("", "")
         elif name.strip("/"):
-            self._answer("get-task", unquote(name.strip("/")))
+            self._handle("get-task", unquote(name.strip("/")))
         else:
-            self._answer("list-tasks", query)
+            self._handle("list-tasks", query)
 
     def do_POST(self) -> None:
-        """Create a task, or change a selection."""
+        """Reply to create-task and to the selection endpoints."""
         path = self.path.partition("?")[0]
         name = path.removeprefix(PREFIX)
         if path.startswith(PREFIX) and not name.strip("/"):
-            self._answer("create-task", "")
+            self._handle("create-task", "")
         else:
-            known = path.startswith(f"{PREFIX}/") and name.strip("/") in SELECTING
-            self._answer(name.strip("/") if known else "", "")
+            known = path.startswith(f"{PREFIX}/") and name.strip("/") in SELECTION_ENDPOINTS
+            self._handle(name.strip("/") if known else "", "")
 
     def unknown_method(self) -> None:
-        """Refuse, as the platform's table says."""
-        self._answer("", "")
+        """Refuse with code 1202."""
+        self._handle("", "")
 
     def unreadable(self, status: int, message: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse with code 1200."""
         self._reply(None, Refusal(1200, f"HTTP {int(status)}: {message}", 400), Fault())
 
-    def _answer(self, endpoint: str, rest: str) -> None:
-        """Answer a request to an endpoint, or to none; `rest` is what its URL says beyond.
+    def _handle(self, endpoint: str, rest: str) -> None:
+        """Reply to a request.
 
-        A request that is refused by its head alone costs no memory: its body is not read.
+        What can be refused by the head alone costs no memory: its body is not read.
+
+        Parameters
+        ----------
+        endpoint : str
+            Empty if there is no such endpoint.
+        rest : str
+            The task's id or the query, where the endpoint has one.
         """
         fault = self._fault(endpoint, "*")
         data, refusal = None, None
@@ -113,7 +120,7 @@ class ApiHandler(_Handler):
             with self.body(CREATE_BODY_BYTES if endpoint == "create-task" else BODY_BYTES) as body:
                 refusal = fault.refusal()
                 if fault.reset != "before" and (not refusal or fault.works):
-                    data = self._work(endpoint, rest, body, fault)
+                    data = self._call(endpoint, rest, body, fault)
         except Refusal as refused:
             refusal = refused
         except BodyError as error:
@@ -137,7 +144,7 @@ class ApiHandler(_Handler):
             headers["Retry-After"] = fault.retry_after
         self.send(status, headers, BytesIO(content), len(content), cut=fault.cut, slow=fault.slow)
 
-    def _work(self, endpoint: str, rest: str, content: bytes, fault: Fault) -> Any:
+    def _call(self, endpoint: str, rest: str, content: bytes, fault: Fault) -> Any:
         service = self.service
         if not endpoint:
             raise Refusal(1202)
@@ -162,11 +169,11 @@ def _envelope(data: Any, refusal: Refusal | None) -> bytes:
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """The JSON object of a body."""
+    """Parse a body, which must be a JSON object."""
     if sum(map(content.count, (b",", b":", b"[", b"{"))) > JSON_VALUES:
         raise Refusal(1200, f"the body has more than {JSON_VALUES} values")
     try:
-        body = json.loads(content, parse_constant=_no_number)
+        body = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise Refusal(1200, "the body is not JSON") from None
     if not isinstance(body, dict):
@@ -174,7 +181,7 @@ def _object(content: bytes) -> dict[str, Any]:
     return body
 
 
-def _no_number(name: str) -> Never:
+def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is no JSON")
 
 
@@ -183,7 +190,7 @@ class FileHandler(_Handler):
 
     @classmethod
     def full_reply(cls) -> bytes:
-        """No more than a status."""
+        """Make a reply without a body."""
         return (
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
             b"Retry-After: 1\r\nConnection: close\r\n\r\n"
@@ -198,10 +205,10 @@ class FileHandler(_Handler):
             self.reset()
             return
         status = fault.status or HTTPStatus.OK
-        if status < 300 and (path is None or path.suffix.lower() not in SERVED):
+        if status < 300 and (path is None or path.suffix.lower() not in SERVED_SUFFIXES):
             status = HTTPStatus.NOT_FOUND
         elif status < 300 and "Authorization" in self.headers:
-            # A key is the API's alone: who sends it here has a fault to find.
+            # Keys are for the API only: a client that sends one here leaks it.
             status = HTTPStatus.BAD_REQUEST
         try:
             if status < 300 and path is not None:
@@ -218,9 +225,9 @@ class FileHandler(_Handler):
         length = content.seek(0, os.SEEK_END)
         etag = f'"{name}-{length}"'
         headers, start = {"ETag": etag, "Accept-Ranges": "bytes"}, 0
-        span = re.fullmatch(r"bytes=([0-9]{1,18})-", self.headers.get("Range", ""))
-        if span and self.headers.get("If-Range", etag) == etag and int(span[1]) < length:
-            status, start = HTTPStatus.PARTIAL_CONTENT, int(span[1])
+        wanted = re.fullmatch(r"bytes=([0-9]{1,18})-", self.headers.get("Range", ""))
+        if wanted and self.headers.get("If-Range", etag) == etag and int(wanted[1]) < length:
+            status, start = HTTPStatus.PARTIAL_CONTENT, int(wanted[1])
             headers["Content-Range"] = f"bytes {start}-{length - 1}/{length}"
         content.seek(start)
         self._reply(status, fault, headers, content, length - start)
@@ -240,12 +247,12 @@ class FileHandler(_Handler):
         self.send(status, headers, content, length, cut=fault.cut, slow=fault.slow)
 
     def unknown_method(self) -> None:
-        """Say which methods there are."""
+        """Refuse, and name the methods that exist."""
         self.unread = True
         self._reply(HTTPStatus.METHOD_NOT_ALLOWED, Fault(), {"Allow": "GET, HEAD"})
 
     def unreadable(self, status: int, message: str) -> None:
-        """Say what is wrong, in text."""
+        """Refuse in plain text."""
         content = message.encode()
         headers = {"Content-Type": "text/plain"}
         self._reply(status, Fault(), headers, BytesIO(content), len(content))

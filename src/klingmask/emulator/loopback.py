@@ -1,7 +1,7 @@
-"""HTTP from the emulator to this machine, and to no other: images in, callbacks out.
+"""HTTP requests of the emulator, to this machine only: images in, callbacks out.
 
-The host that is checked is the host that is connected to; no proxy and no redirect
-comes between.
+The host that is checked is the host that is connected to: neither proxies nor redirects
+are used.
 """
 
 import socket
@@ -17,7 +17,7 @@ __all__ = ["FAILURES", "fetch", "post", "target"]
 HOSTS = ("localhost", "127.0.0.1", "::1")
 SECONDS = 5.0  # for a whole exchange, from the connection to the last byte of the reply
 FAILURES = (OSError, HTTPException, ValueError)
-"""What a URL that cannot be used, or a server that is not there, raises."""
+"""What is raised for a URL that cannot be used and a server that does not answer."""
 
 
 class Target(NamedTuple):
@@ -29,7 +29,7 @@ class Target(NamedTuple):
 
 
 def target(url: str) -> Target:
-    """Take a URL apart, if it is one of this machine."""
+    """Parse a URL; raises ValueError unless it is plain HTTP to this machine."""
     parts = urlsplit(url)
     plain = url.isascii() and "@" not in parts.netloc and "\\" not in url
     if parts.scheme != "http" or parts.hostname not in HOSTS or not plain:
@@ -42,7 +42,7 @@ def target(url: str) -> Target:
 
 
 def fetch(url: str, most: int) -> bytes:
-    """Read at most so many bytes of a file."""
+    """Download at most so many bytes of a file."""
     host, port, path = target(url)
     with _connected(host, port) as connection:
         connection.request("GET", path)
@@ -62,7 +62,11 @@ def post(url: str, content: bytes, headers: Mapping[str, str]) -> None:
 
 @contextmanager
 def _connected(host: str, port: int) -> Iterator[HTTPConnection]:
-    """Connect for the block, which a server that sends a byte now and then cannot prolong."""
+    """Connect for the block, and cut the connection after `SECONDS`.
+
+    A timeout of the socket is not enough: a server that sends a byte now and then would
+    never meet it.
+    """
     connection = HTTPConnection(host, port, timeout=SECONDS)
     connection.connect()
     late = threading.Event()

@@ -1,4 +1,4 @@
-"""An emulator that runs: the API on one port, its files on another."""
+"""Running an emulator: the API on one port, its files on another."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -22,16 +22,16 @@ WEBHOOK_SECRET = "whsec_ZW11bGF0b3Itd2ViaG9vay1zZWNyZXQ="  # noqa: S105
 
 @dataclass(frozen=True)
 class MadeTask:
-    """A task that an emulator was asked for.
+    """A task that a client created.
 
     Attributes
     ----------
     task_id, external_task_id : str
-        Its own name, and the one that it was given.
+        The service's id, and the client's (empty if it gave none).
     task_status : str
         submitted, processing, succeed or failed.
     body : mapping
-        The request that made it. Once the images of all tasks have more than 128 MiB
+        The request that created it. Once the images of all tasks have more than 128 MiB
         of base64, the oldest requests are without theirs.
     """
 
@@ -47,11 +47,11 @@ class Emulator:
     Attributes
     ----------
     base_url, cdn_url : str
-        Of the API, and of the files that its replies point at.
+        The addresses of the API and of the files that its replies point at.
     api_key, access_key, secret_key, webhook_secret : str
-        That sign in, and that sign callbacks.
+        The keys that sign in, and the secret that signs callbacks.
     service : Service
-        Its state; tests of users need what is below, and not this.
+        The internal state. Your tests should not need it.
     """
 
     def __init__(self, service: Service, base_url: str) -> None:
@@ -73,10 +73,10 @@ class Emulator:
 
     @property
     def tasks(self) -> tuple[MadeTask, ...]:
-        """The tasks that were made, in their order."""
+        """The tasks that clients created, in that order."""
         with self.service.lock:
             return tuple(
-                MadeTask(task.id, task.external, task.status, task.body)
+                MadeTask(task.id, task.external_id, task.status, task.body)
                 for task in self.service.tasks.values()
             )
 
@@ -85,19 +85,19 @@ class Emulator:
         """Seconds that the service's clock is ahead of this machine's; may be set.
 
         Tokens, sessions (24 hours), results (30 days), callbacks and the rate limit
-        go by it.
+        follow this clock.
         """
-        return self.service.offset
+        return self.service.clock_offset
 
     @clock_offset.setter
     def clock_offset(self, seconds: float) -> None:
-        self.service.offset = seconds
+        self.service.clock_offset = seconds
 
     @property
     def rate_limit(self) -> tuple[int, float] | None:
         """How many requests are answered in how many seconds; may be set.
 
-        One more is refused with 1302. None, as at first, is no limit.
+        One more is refused with code 1302. None means no limit.
         """
         return self.service.rate_limit
 
@@ -107,9 +107,9 @@ class Emulator:
 
     @property
     def parallel_tasks(self) -> int | None:
-        """How many tasks may be under way at once; may be set.
+        """How many tasks may be submitted or processing at once; may be set.
 
-        One more is refused with 1303. None is no limit.
+        One more is refused with code 1303. None means no limit.
         """
         return self.service.parallel_tasks
 
@@ -130,11 +130,11 @@ class Emulator:
         Parameters
         ----------
         endpoint : str
-            As "add-selection", or "create-task", "get-task", "list-tasks", or
-            "*" for those that have no plan; "files" for the file port, where a
-            fault's code, works and "after" mean nothing.
+            Such as "add-selection", "create-task", "get-task" or "list-tasks"; "*" for
+            any endpoint that has no plan of its own; "files" for the file port, where
+            a fault's code and works mean nothing, and either reset comes at once.
         faults : Fault
-            One for each request, in their order.
+            One for each request, in the order in which they come.
         """
         if endpoint not in PLANNED:
             raise ValueError(f"endpoint must be one of {', '.join(PLANNED)}, got {endpoint!r}")
@@ -143,18 +143,18 @@ class Emulator:
 
     @property
     def planned(self) -> dict[str, tuple[Fault, ...]]:
-        """The faults that no request has met yet, by endpoint."""
+        """The faults that are still to come, by endpoint."""
         with self.service.lock:
             return {name: tuple(left) for name, left in self.service.faults.items() if left}
 
     def clear_plans(self) -> None:
-        """Forget the faults that are planned."""
+        """Drop all planned faults."""
         with self.service.lock:
             self.service.faults.clear()
 
     @contextmanager
     def tasks_held(self) -> Iterator[None]:
-        """Leave tasks as they are submitted until the end of the block."""
+        """Keep new tasks in the status submitted until the end of the block."""
         self.service.edits.hold(True)
         try:
             yield
@@ -173,23 +173,24 @@ def running(
     parallel_tasks: int | None = None,
     rate_limit: tuple[int, float] | None = None,
 ) -> Iterator[Emulator]:
-    """Run an emulator on loopback until the end of the block.
+    """Run an emulator on 127.0.0.1 until the end of the block.
 
-    What it still works at then ends with the frame at hand.
+    Jobs that are at work then stop at their next frame, and all results are deleted.
 
     Parameters
     ----------
     folders : path
-        From which videos may be opened.
+        Whose videos may be opened.
     port : int
-        Of the API; 0 takes a free one. The files are on another, free one.
+        Of the API; 0 takes a free one. The files are on another, free port.
     api_key, access_key, secret_key, webhook_secret : str
-        That are accepted, and that sign callbacks.
+        The keys that sign in, and the secret that signs callbacks.
     parallel_tasks : int, optional
-        How many tasks may be under way at once; one more is refused with 1303.
+        How many tasks may be submitted or processing at once; one more is refused
+        with code 1303.
     rate_limit : (int, float), optional
-        How many requests are answered in how many seconds; one more is refused
-        with 1302.
+        How many requests are answered in how many seconds; one more is refused with
+        code 1302.
 
     Yields
     ------

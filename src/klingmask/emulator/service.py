@@ -1,4 +1,4 @@
-"""The emulated service: sessions, selections, tasks, and what each endpoint does to them."""
+"""The emulated service: sessions, selections and tasks, and what each endpoint does to them."""
 
 import base64
 import hmac
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 SESSION_SECONDS = 24 * 3600
 RESULT_SECONDS = 30 * 24 * 3600
 KEPT_IMAGES_BYTES = 128 << 20
-"""Of images that the requests of tasks hold: beyond, the oldest requests lose theirs."""
+"""Of images that the requests of tasks hold; beyond it, the oldest requests lose theirs."""
 NOTHING_FOUND = 1
 """The data.status of a recognition that found nothing; the reference names no values."""
 
@@ -41,58 +41,67 @@ NOTHING_FOUND = 1
 class _Session:
     id: str
     path: Path
-    size: tuple[int, int]
-    fps: float
-    seconds: float
-    total: int
-    born: float
+    facts: editing.VideoFacts
+    created: float
+    """Unix seconds, by the service's clock."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """For the selection: one request at a time changes it."""
+    """Held to change the selection: one request at a time."""
     work: threading.RLock = field(default_factory=threading.RLock)
-    """For following it through the video: one job at a time."""
+    """Held to follow the selection through the video: one job at a time."""
     points: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    """By frame, as are the masks."""
     masks: dict[int, Mask] = field(default_factory=dict)
     followed: tuple[dict[int, Mask], list[Mask]] | None = None
-    """The masks that were followed last, and what came of it."""
+    """The masks that were followed last, and the result."""
     preview: tuple[dict[int, Mask], "Future[dict[str, str]]"] | None = None
+    """The masks that were shown last, and the files."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.facts.height, self.facts.width
+
+    @property
+    def seconds(self) -> float:
+        return self.facts.n_frames / self.facts.fps if self.facts.fps else 0.0
 
 
 @dataclass
 class Task:
-    """A task, and how it stands."""
+    """A task and its state."""
 
     id: str
-    external: str
+    external_id: str
     session: _Session
     body: Mapping[str, Any]
-    """The request that made it; an old one may have lost its images."""
+    """The request that created it; an old one may have lost its images."""
     created: int
     """Unix milliseconds, as is `updated`."""
     updated: int
-    callback: str = ""
+    callback_url: str = ""
     watermark: bool = False
     status: str = "submitted"
-    reason: str = ""
-    file: str = ""
+    status_message: str = ""
+    result: str = ""
+    """The name of the result's file."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the status is final."""
         return self.status in ("succeed", "failed")
 
 
 class Service:
-    """The state of the emulator, and what each endpoint does to it.
+    """The state of the emulator, with a method for each endpoint.
 
     Parameters
     ----------
     folders : sequence of path
-        From which videos may be opened, under the file port's ``/files/<n>/``.
+        Whose videos may be opened, by the file port's ``/files/<n>/``.
     keys : mapping
-        api_key, access_key and secret_key, which sign in, and webhook_secret, with
-        which callbacks are signed.
+        api_key, access_key and secret_key, which sign in, and webhook_secret, which
+        signs callbacks.
     parallel_tasks : int, optional
-        How many may be submitted or processing at once.
+        How many tasks may be submitted or processing at once.
     rate_limit : (int, float), optional
         How many requests are answered in how many seconds.
     """
@@ -114,26 +123,28 @@ class Service:
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.sessions: dict[str, _Session] = {}
         self.tasks: dict[str, Task] = {}
-        self.named: dict[str, Task] = {}
-        """The tasks by the ids that their callers gave them."""
+        self.by_external_id: dict[str, Task] = {}
         self.running = 0
-        self.offset = 0.0
+        """Tasks that have not ended."""
+        self.clock_offset = 0.0
         """Seconds that the service's clock is ahead, for tests of expiry."""
         self._admitted: deque[float] = deque()
+        """When requests were admitted, within the seconds of the rate limit."""
         self._folder = tempfile.TemporaryDirectory(prefix="klingmask-emulator-")
         self.results = Path(self._folder.name).resolve()
-        self._made: dict[str, float] = {}
+        self._created: dict[str, float] = {}
+        """Name of a file in `results` -> when it was created."""
         self._with_images: deque[tuple[Task, int]] = deque()
         """Tasks whose requests hold images, and how many bytes; the oldest first."""
-        self.pictures = Workers(4)
-        """Selections and previews."""
+        self.interactive = Workers(4)
+        """Jobs that a request waits for: selections and previews."""
         self.edits = Workers(1)
         self._callbacks = Workers(1, daemon=True)
 
     def close(self) -> None:
-        """End what is under way, at its next frame, and delete all results."""
+        """Stop all jobs at their next frame, and delete all results."""
         self.closing.set()
-        everything = (self.pictures, self.edits, self._callbacks)
+        everything = (self.interactive, self.edits, self._callbacks)
         for workers in everything:
             workers.stop()
         for workers in everything:
@@ -141,17 +152,17 @@ class Service:
         self._folder.cleanup()
 
     def now(self) -> float:
-        """The service's clock."""
-        return time.time() + self.offset
+        """Read the service's clock, in Unix seconds."""
+        return time.time() + self.clock_offset
 
     # ---- admission ----
 
     def sign_in(self, header: str) -> None:
-        """Accept an Authorization header, or refuse it as documented."""
+        """Accept an Authorization header, or raise the documented refusal."""
         tokens.sign_in(header, self.keys, self.now())
 
     def admit(self) -> None:
-        """Let a request in, unless there are too many."""
+        """Admit a request, unless the rate limit is reached."""
         with self.lock:
             if self.rate_limit is None:
                 return
@@ -166,7 +177,7 @@ class Service:
     # ---- files ----
 
     def file(self, path: str) -> Path | None:
-        """The file that the file port serves under a path, if there is one."""
+        """Find the file that the file port serves under a URL's path."""
         parts = unquote(path).strip("/").split("/")
         if len(parts) == 2 and parts[0] == "results":
             folder = self.results
@@ -181,13 +192,13 @@ class Service:
             found = folder.joinpath(*parts[1:]).resolve()
             if not (found.is_relative_to(folder) and found.is_file()):
                 return None
-        except (ValueError, OSError, RuntimeError):  # no name that a file could have
+        except (ValueError, OSError, RuntimeError):  # not a name that a file can have
             return None
-        made = self._made.get(found.name) if folder == self.results else None
-        return found if made is None or self.now() - made < RESULT_SECONDS else None
+        created = self._created.get(found.name) if folder == self.results else None
+        return found if created is None or self.now() - created < RESULT_SECONDS else None
 
     def url_of(self, path: Path) -> str:
-        """The URL under which the file port serves a file of the folders.
+        """Return the URL under which the file port serves a file of the folders.
 
         A relative path may start from here or from one of them.
         """
@@ -203,101 +214,98 @@ class Service:
                 )
         raise ValueError(f"{path} is in none of the emulator's folders")
 
-    def _result(self, suffix: str) -> Path:
+    def _new_file(self, suffix: str) -> Path:
         path = self.results / f"{secrets.token_hex(8)}{suffix}"
-        self._made[path.name] = self.now()
+        self._created[path.name] = self.now()
         return path
 
-    def _result_url(self, name: str) -> str:
+    def _signed_url(self, name: str) -> str:
         return f"{self.cdn_url}/results/{name}?sign={secrets.token_hex(8)}"
 
     # ---- selection ----
 
     def init_selection(self, body: Mapping[str, Any], rejects: int = 0) -> dict[str, Any]:
-        """Open a video, if it keeps the documented limits."""
-        name, url = limits.video_source(body)
-        path = self._made_video(name) if name else self._given_video(url)
-        height, width, rate, total = self._read(lambda: editing.read_facts(path))
-        seconds = total / rate if rate else 0.0
-        limits.video(width, height, rate, seconds)
+        """Open a video that keeps the documented limits."""
+        video_id, url = limits.video_source(body)
+        path = self._result_of(video_id) if video_id else self._file_of(url)
+        facts = self._read(lambda: editing.read_facts(path))
+        session = _Session(uuid.uuid4().hex, path, facts, self.now())
+        limits.video(facts.width, facts.height, facts.fps, session.seconds)
         if rejects:
             return {"status": rejects, "session_id": "", "final_unit_deduction": "0"}
-        session = _Session(
-            uuid.uuid4().hex, path, (height, width), rate, seconds, total, self.now()
-        )
         with self.lock:
             self.sessions[session.id] = session
         return {
             "status": 0,
             "session_id": session.id,
             "final_unit_deduction": "0",
-            "fps": rate,
-            "original_duration": round(seconds * 1000),
-            "width": width,
-            "height": height,
-            "total_frame": total,
-            "normalized_video": url or self._result_url(path.name),
+            "fps": facts.fps,
+            "original_duration": round(session.seconds * 1000),
+            "width": facts.width,
+            "height": facts.height,
+            "total_frame": facts.n_frames,
+            "normalized_video": url or self._signed_url(path.name),
         }
 
-    def _made_video(self, name: str) -> Path:
-        task = self.tasks.get(name.removeprefix("video-"))
-        path = self.file(f"/results/{task.file}") if task and task.file else None
+    def _result_of(self, video_id: str) -> Path:
+        task = self.tasks.get(video_id.removeprefix("video-"))
+        path = self.file(f"/results/{task.result}") if task and task.result else None
         if path is None:
             raise Refusal(1203, "there is no such video; it may be older than 30 days")
         return path
 
-    def _given_video(self, url: str) -> Path:
-        ours = f"{self.cdn_url}/"
-        path = self.file(url[len(ours) :].partition("?")[0]) if url.startswith(ours) else None
+    def _file_of(self, url: str) -> Path:
+        base = f"{self.cdn_url}/"
+        path = self.file(url[len(base) :].partition("?")[0]) if url.startswith(base) else None
         if path is None:
-            raise bad_value(f"video_url: only files of {ours} are opened, and there is none")
+            raise bad_value(f"video_url: only files of {base} are opened, and there is none")
         return path
 
-    def _read(self, work: Callable[[], _T]) -> _T:
-        """What a video's pixels say; that they cannot be read is the request's fault."""
+    def _read(self, job: Callable[[], _T]) -> _T:
+        """Run a job on a video; a video that cannot be read is the request's fault."""
         try:
-            return self.pictures.run(work)
+            return self.interactive.run(job)
         except editing.UnreadableError as error:
             raise bad_value(str(error)) from None
 
     def session(self, body: Mapping[str, Any]) -> _Session:
-        """The session of a request, if it lives."""
+        """Find the session of a request, unless it has expired."""
         found = self.sessions.get(limits.text(body, "session_id", None))
-        if found is None or self.now() - found.born >= SESSION_SECONDS:
+        if found is None or self.now() - found.created >= SESSION_SECONDS:
             raise Refusal(1203, "the session does not exist or has expired")
         return found
 
     def add_selection(self, body: Mapping[str, Any], rejects: int = 0) -> dict[str, Any]:
-        """Mark points of a frame."""
+        """Add points to a frame."""
         session = self.session(body)
-        index, points = limits.frame_index(body, session.total), limits.points(body)
+        index, points = limits.frame_index(body, session.facts.n_frames), limits.points(body)
         with session.lock:
             marked = [*session.points.get(index, []), *points]
             if len(session.points | {index: marked}) > limits.MARKED_FRAMES:
                 raise bad_value(f"at most {limits.MARKED_FRAMES} frames can be marked")
             if len(marked) > limits.POINTS:
                 raise bad_value(f"at most {limits.POINTS} points can be marked on a frame")
-            return self._selected(session, index, marked, rejects)
+            return self._select(session, index, marked, rejects)
 
     def delete_selection(self, body: Mapping[str, Any], rejects: int = 0) -> dict[str, Any]:
-        """Take points of a frame away."""
+        """Delete points of a frame."""
         session = self.session(body)
-        index, points = limits.frame_index(body, session.total), limits.points(body)
+        index, points = limits.frame_index(body, session.facts.n_frames), limits.points(body)
         with session.lock:
             left = list(session.points.get(index, []))
             for point in points:
                 if point not in left:
                     raise bad_value("points to delete must exactly match those that were added")
                 left.remove(point)
-            return self._selected(session, index, left, rejects)
+            return self._select(session, index, left, rejects)
 
-    def _selected(
+    def _select(
         self, session: _Session, index: int, points: list[tuple[float, float]], rejects: int
     ) -> dict[str, Any]:
-        """Have a frame marked by these points and no others, if something is recognized."""
+        """Make these the points of a frame, if something is recognized under them."""
         listed = []
         if points and not rejects:
-            checkpoint = self.pictures.checkpoint
+            checkpoint = self.interactive.checkpoint
             mask = self._read(lambda: editing.select(session.path, index, points, checkpoint))
             if mask:
                 session.points[index], session.masks[index] = points, mask
@@ -308,36 +316,38 @@ class Service:
                 rejects = NOTHING_FOUND
         elif not rejects:
             del session.points[index], session.masks[index]
-        return self._about(session, rejects, {"frame_index": index, "rle_mask_list": listed})
+        result = {"frame_index": index, "rle_mask_list": listed}
+        return self._selection_reply(session, rejects, result)
 
-    def _about(
+    def _selection_reply(
         self, session: _Session, status: int, result: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        about = {"status": status, "session_id": session.id, "final_unit_deduction": "0"}
-        return about if result is None else about | {"res": result}
+        reply = {"status": status, "session_id": session.id, "final_unit_deduction": "0"}
+        return reply if result is None else reply | {"res": result}
 
     def clear_selection(self, body: Mapping[str, Any], rejects: int = 0) -> dict[str, Any]:
-        """Take all points away."""
+        """Delete all points."""
         session = self.session(body)
         with session.lock:
             if not rejects:
                 session.points.clear()
                 session.masks.clear()
-        return self._about(session, rejects)
+        return self._selection_reply(session, rejects)
 
     def preview_selection(self, body: Mapping[str, Any], rejects: int = 0) -> dict[str, Any]:
         """Follow the selection through the video, and show it.
 
-        Who asks again for the same gets what is there, or is under way.
+        A second request for the same selection gets the files of the first, or waits for
+        them.
         """
         session = self.session(body)
         with session.lock:
             marked = self._marked(session)
             if rejects:
-                return self._about(session, rejects, {})
+                return self._selection_reply(session, rejects, {})
             if session.preview is None or session.preview[0] != marked:
-                made = self.pictures.submit(lambda: self._previewed(session, marked))
-                session.preview = marked, made
+                job = self.interactive.submit(lambda: self._make_preview(session, marked))
+                session.preview = marked, job
             preview = session.preview
         try:
             names = preview[1].result()
@@ -348,19 +358,19 @@ class Service:
             if isinstance(error, editing.UnreadableError):
                 raise bad_value(str(error)) from None
             raise
-        urls = {key: self._result_url(name) for key, name in names.items()}
-        return self._about(session, 0, urls)
+        urls = {key: self._signed_url(name) for key, name in names.items()}
+        return self._selection_reply(session, 0, urls)
 
     def _marked(self, session: _Session) -> dict[int, Mask]:
         if not session.masks:
             raise bad_value("nothing is selected")
         return dict(session.masks)
 
-    def _previewed(self, session: _Session, marked: dict[int, Mask]) -> dict[str, str]:
-        video, cover, tracking = (self._result(suffix) for suffix in (".mp4", ".png", ".json"))
+    def _make_preview(self, session: _Session, marked: dict[int, Mask]) -> dict[str, str]:
+        video, cover, tracking = (self._new_file(suffix) for suffix in (".mp4", ".png", ".json"))
         with session.work:
-            masks = self._followed(session, marked, self.pictures)
-            first = editing.show(session.path, masks, video, self.pictures.checkpoint)
+            masks = self._follow(session, marked, self.interactive)
+            first = editing.show(session.path, masks, video, self.interactive.checkpoint)
         Image.fromarray(first).save(cover)
         listed = [
             {"frame_index": i, "rle_mask_list": [{"object_id": 0, "rle_mask": mask.to_rle()}]}
@@ -373,8 +383,8 @@ class Service:
             "tracking_output": tracking.name,
         }
 
-    def _followed(self, session: _Session, marked: dict[int, Mask], workers: Workers) -> list[Mask]:
-        """The marked masks on every frame, from the time before if they are the same."""
+    def _follow(self, session: _Session, marked: dict[int, Mask], workers: Workers) -> list[Mask]:
+        """Follow the marked masks to all frames; the latest result is used again."""
         with session.work:
             if session.followed is None or session.followed[0] != marked:
                 session.followed = (
@@ -386,39 +396,46 @@ class Service:
     # ---- tasks ----
 
     def create_task(self, body: Mapping[str, Any], fails: str = "") -> dict[str, Any]:
-        """Start an edit."""
+        """Create a task, which edits the video as soon as the tasks before it have ended."""
         limits.model(body)
         session = self.session(body)
         mode = limits.choice(body, "edit_mode", tuple(limits.IMAGES))
-        external = limits.text(body, "external_task_id")
+        external_id = limits.text(body, "external_task_id")
         limits.choice(body, "mode", ("std", "pro"), "std")
         limits.duration(body, session.seconds)
-        callback, watermark = limits.callback_url(body), limits.watermark(body)
+        callback_url, watermark = limits.callback_url(body), limits.watermark(body)
         images = limits.images(body, mode)
         limits.prompts(body, len(images))
         with session.lock:
             marked = {} if mode == "addition" else self._marked(session)
         with self.lock:
-            if external in self.named:
+            if external_id in self.by_external_id:
                 raise bad_value("external_task_id must be unique")
             if self.parallel_tasks is not None and self.running >= self.parallel_tasks:
                 raise Refusal(1303)
-            paths = [self._result(".image") for _ in images]
+            paths = [self._new_file(".image") for _ in images]
             for path, content in zip(paths, images, strict=True):
                 path.write_bytes(content)  # not in memory: many tasks may wait for their turn
             now = round(self.now() * 1000)
             task = Task(
-                uuid.uuid4().hex, external, session, dict(body), now, now, callback, watermark
+                uuid.uuid4().hex,
+                external_id,
+                session,
+                dict(body),
+                now,
+                now,
+                callback_url,
+                watermark,
             )
             self.tasks[task.id] = task
-            if external:
-                self.named[external] = task
+            if external_id:
+                self.by_external_id[external_id] = task
             self._bound_images(task)
             self.running += 1
-            shown = self.shown(task)
-            self._tell(task)
-        self.edits.submit(lambda: self._work(task, marked, paths, fails))
-        return shown
+            reply = self.task_reply(task)
+            self._call_back(task)
+        self.edits.submit(lambda: self._edit(task, marked, paths, fails))
+        return reply
 
     def _bound_images(self, task: Task) -> None:
         """Keep a new task's request, and drop the images of the oldest if all are too large."""
@@ -430,17 +447,17 @@ class Service:
             oldest.body = {**oldest.body, "image_list": []}
             total -= n_bytes
 
-    def _work(
+    def _edit(
         self, task: Task, marked: dict[int, Mask], images: Sequence[Path], fails: str
     ) -> None:
-        self._moved(task, "processing")
+        self._set_status(task, "processing")
         try:
             if not fails:
-                result = self._result(".mp4")
+                result = self._new_file(".mp4")
                 checkpoint = self.edits.checkpoint
-                masks = self._followed(task.session, marked, self.edits) if marked else []
+                masks = self._follow(task.session, marked, self.edits) if marked else []
                 editing.edit(task.session.path, masks, images, result, checkpoint)
-                task.file = result.name
+                task.result = result.name
         except Stopped:
             raise
         except Exception as error:
@@ -448,54 +465,53 @@ class Service:
         finally:
             for image in images:
                 image.unlink(missing_ok=True)
-        task.reason = fails
-        self._moved(task, "failed" if fails else "succeed")
+        task.status_message = fails
+        self._set_status(task, "failed" if fails else "succeed")
 
-    def _moved(self, task: Task, status: str) -> None:
-        """To another status; who has asked for it is told."""
+    def _set_status(self, task: Task, status: str) -> None:
         with self.lock:
             task.status, task.updated = status, round(self.now() * 1000)
             self.running -= task.ended
-            self._tell(task)
+            self._call_back(task)
 
-    def _tell(self, task: Task) -> None:
-        """Call the task's URL back, in the order of what happens."""
-        if not task.callback:
+    def _call_back(self, task: Task) -> None:
+        """Send the task's state to its callback URL, after those that came before."""
+        if not task.callback_url:
             return
-        told = self.shown(task)
-        for video in told.get("task_result", {}).get("videos", []):
+        state = self.task_reply(task)
+        for video in state.get("task_result", {}).get("videos", []):
             del video["session_id"], video["watermark_url"]  # which callbacks do not have
-        told.pop("watermark_info", None)
-        content = json.dumps(told).encode()
+        state.pop("watermark_info", None)
+        content = json.dumps(state).encode()
         name, stamp = uuid.uuid4().hex, str(int(self.now()))
         key = base64.b64decode(self.keys["webhook_secret"].removeprefix("whsec_"))
-        signed = hmac.digest(key, f"{name}.{stamp}.".encode() + content, "sha256")
+        digest = hmac.digest(key, f"{name}.{stamp}.".encode() + content, "sha256")
         headers = {
             "Content-Type": "application/json",
             "webhook-id": name,
             "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
         }
 
-        def call() -> None:
-            with suppress(*loopback.FAILURES):  # as with the service: who is not there is not told
-                loopback.post(task.callback, content, headers)
+        def send() -> None:
+            with suppress(*loopback.FAILURES):  # a listener that is not there misses it
+                loopback.post(task.callback_url, content, headers)
 
-        self._callbacks.submit(call)
+        self._callbacks.submit(send)
 
-    def shown(self, task: Task) -> dict[str, Any]:
-        """A task as replies show it."""
-        shown: dict[str, Any] = {
+    def task_reply(self, task: Task) -> dict[str, Any]:
+        """Describe a task as replies do."""
+        reply: dict[str, Any] = {
             "task_id": task.id,
             "task_status": task.status,
-            "task_status_msg": task.reason,
-            "task_info": {"external_task_id": task.external},
+            "task_status_msg": task.status_message,
+            "task_info": {"external_task_id": task.external_id},
             "final_unit_deduction": "0",
             "created_at": task.created,
             "updated_at": task.updated,
         }
         if task.status == "succeed":
-            url = self._result_url(task.file)
+            url = self._signed_url(task.result)
             video = {
                 "id": f"video-{task.id}",
                 "session_id": task.session.id,
@@ -503,23 +519,23 @@ class Service:
                 "watermark_url": url if task.watermark else "",
                 "duration": f"{task.session.seconds:g}",
             }
-            shown |= {
+            reply |= {
                 "task_result": {"videos": [video]},
                 "watermark_info": {"enabled": task.watermark},
             }
-        return shown
+        return reply
 
     def get_task(self, name: str) -> dict[str, Any]:
-        """A task by either of its ids."""
+        """Describe the task that has either id."""
         with self.lock:
-            task = self.tasks.get(name) or self.named.get(name)
+            task = self.tasks.get(name) or self.by_external_id.get(name)
             if task is None:
                 raise Refusal(1203, "the task does not exist")
-            return self.shown(task)
+            return self.task_reply(task)
 
     def list_tasks(self, query: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-        """A page of the tasks, the latest first."""
+        """Describe a page of the tasks, the latest first."""
         number, size = limits.page(query)
         with self.lock:
             tasks = list(self.tasks.values())[::-1]
-            return [self.shown(task) for task in tasks[(number - 1) * size : number * size]]
+            return [self.task_reply(task) for task in tasks[(number - 1) * size : number * size]]

@@ -1,4 +1,7 @@
-"""Tokens (JWT, HS256) as the service verifies them: by its own key and its own clock."""
+"""The Authorization header: an API key, or a token (JWT, HS256) that the service verifies.
+
+The client's library is not used: a fault that both share would not be seen.
+"""
 
 import base64
 import hmac
@@ -12,7 +15,17 @@ __all__ = ["sign_in"]
 
 
 def sign_in(header: str, keys: Mapping[str, str], now: float) -> None:
-    """Accept an Authorization header, or refuse it as documented."""
+    """Accept an Authorization header, or raise the documented refusal.
+
+    Parameters
+    ----------
+    header : str
+        "Bearer " and an API key or a token.
+    keys : mapping
+        api_key, access_key and secret_key.
+    now : float
+        The service's clock, in Unix seconds.
+    """
     if not header:
         raise Refusal(1001)
     scheme, _, token = header.partition(" ")
@@ -35,7 +48,7 @@ def sign_in(header: str, keys: Mapping[str, str], now: float) -> None:
 
 
 def _claims(token: str, secret: str) -> dict[str, Any]:
-    """What a token says, if it was signed with the secret."""
+    """The claims of a token that was signed with the secret; others raise ValueError."""
     signed, _, signature = token.rpartition(".")
     header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
     digest = hmac.digest(secret.encode(), signed.encode(), "sha256")

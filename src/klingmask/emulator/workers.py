@@ -1,8 +1,8 @@
-"""Threads for the work on pictures, which ends soon when nobody waits for it any more.
+"""Threads for work on pictures that can be stopped between two frames.
 
-OpenCV aborts the process if the interpreter goes away under it, as it does from under
-a daemon thread. So these are none; instead they look, between two frames, whether the
-emulator is closing or the script is over.
+They are not daemon threads: OpenCV aborts the process if the interpreter ends while it
+is at work. Instead each job calls `Workers.checkpoint` between two frames, which raises
+when the emulator closes or the main thread ends.
 """
 
 import threading
@@ -21,14 +21,14 @@ class Stopped(Exception):  # noqa: N818 - an end, not a failure
 
 
 class Workers:
-    """Some threads, there only while there is work.
+    """Some threads, which exist only while there is work.
 
     Parameters
     ----------
     most : int
-        Threads at once; what comes on top waits, in its order.
+        Threads at once; further jobs wait, first come, first served.
     daemon : bool
-        For work that nothing is lost by: the end does not wait for it.
+        For jobs that may be cut off: neither `join` nor Python's exit waits for them.
     """
 
     def __init__(self, most: int, *, daemon: bool = False) -> None:
@@ -40,54 +40,54 @@ class Workers:
         self._held = False
         self._closing = False
 
-    def submit(self, work: Callable[[], _T]) -> "Future[_T]":
-        """Have something done, and get what will hold its result."""
+    def submit(self, job: Callable[[], _T]) -> "Future[_T]":
+        """Put a job into the queue."""
         future: Future[_T] = Future()
 
-        def done() -> None:
+        def run() -> None:
             try:
                 self.checkpoint()
-                result = work()
+                result = job()
             except BaseException as error:
                 future.set_exception(error)
             else:
                 future.set_result(result)
 
         with self._lock:
-            self._waiting.append(done)
-            self._staff()
+            self._waiting.append(run)
+            self._start_threads()
         return future
 
-    def run(self, work: Callable[[], _T]) -> _T:
-        """Have something done, and wait for it."""
-        return self.submit(work).result()
+    def run(self, job: Callable[[], _T]) -> _T:
+        """Put a job into the queue, and wait for its result."""
+        return self.submit(job).result()
 
     def hold(self, held: bool) -> None:
-        """Begin nothing new, or go on with what waits."""
+        """Start no further job, or go on with the queue."""
         with self._lock:
             self._held = held
-            self._staff()
+            self._start_threads()
 
     def checkpoint(self) -> None:
-        """Go on, unless the end has come: called between two frames."""
+        """Raise `Stopped` if the emulator closes or the main thread has ended."""
         if self._closing or not threading.main_thread().is_alive():
             raise Stopped("the emulator is closing")
 
     def stop(self) -> None:
-        """End what is under way at its next frame, and do no more."""
+        """Make all jobs end: running ones at their next checkpoint, waiting ones at once."""
         with self._lock:
             self._closing, self._held = True, False
-            self._staff()  # what waits is told, too
+            self._start_threads()  # waiting jobs have futures that must get their exception
 
     def join(self) -> None:
-        """Wait until all has ended."""
+        """Wait until all threads have ended."""
         with self._lock:
             threads = [] if self._daemon else list(self._threads)
         for thread in threads:
             thread.join()
 
-    def _staff(self) -> None:
-        """As many threads as there is work for."""
+    def _start_threads(self) -> None:
+        """Start as many threads as there are jobs for."""
         wanted = 0 if self._held else min(self._most, len(self._threads) + len(self._waiting))
         while len(self._threads) < wanted:
             thread = threading.Thread(
@@ -102,5 +102,5 @@ class Workers:
                 if self._held or not self._waiting:
                     self._threads.discard(threading.current_thread())
                     return
-                work = self._waiting.popleft()
-            work()
+                job = self._waiting.popleft()
+            job()
