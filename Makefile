@@ -18,7 +18,10 @@ WORD_SIZE :=
 # What the vector code is behind: run at the levels below the machine's best, too.
 CODEC_TESTS := $(addprefix tests/test_,codec.py mask.py mask_array.py bad_input.py)
 
-.PHONY: demo test lint types core-test bench clean
+# The files for clang-format; the other tools find theirs themselves.
+C := $(shell find src tests -name '*.[ch]' ! -name _rle.c -o -name '*.inc')
+
+.PHONY: demo test lint cython-lint fix types core-test coverage bench clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN)/python demo/demo.py
@@ -31,9 +34,27 @@ test: lint types core-test
 	done
 	$(PYTEST)
 
-lint: $(VENV)/dev.stamp
+# What can be checked without running anything; `make fix` mends what a program can mend of it.
+lint: $(VENV)/dev.stamp cython-lint
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+	$(RUN)/clang-format --dry-run --Werror $(C)
+	$(RUN)/codespell
+
+# The extension is linted with its parts in place of its includes: what one imports, others use.
+cython-lint: $(VENV)/dev.stamp
+	mkdir -p build/lint
+	awk '/^include "/ { file = "src/klingmask/" $$2; gsub(/"/, "", file); \
+		while ((getline line < file) > 0) print line; next } { print }' \
+		src/klingmask/_rle.pyx > build/lint/_rle.pyx
+	PATH="$(CURDIR)/$(RUN):$$PATH" cython-lint --no-pycodestyle build/lint
+	PATH="$(CURDIR)/$(RUN):$$PATH" cython-lint $$(find src -name '*.px[di]')
+
+fix: $(VENV)/dev.stamp
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+	$(RUN)/clang-format -i $(C)
+	$(RUN)/codespell --write-changes
 
 types: $(VENV)/dev.stamp
 	$(RUN)/mypy
@@ -53,6 +74,22 @@ build/test_core build/test_core_32: $(CORE) $(wildcard tests/core/*.[ch])
 	mkdir -p build
 	$(CC) $(WORD_SIZE) -std=c11 -O1 -g $(WARNINGS) $(SANITIZERS) -Isrc/klingmask/core \
 		$(filter %.c,$^) -o $@
+
+# How much of the Python and the Cython code the tests run. Cython's lines are seen in a build of
+# their own only, a slow one; tests of time, memory and packages are left out.
+COVERED := $(CURDIR)/build/coverage
+coverage: $(VENV)/dev.stamp
+	rm -rf $(COVERED)
+	mkdir -p $(COVERED)
+	cp -r src setup.py pyproject.toml README.md LICENSE $(COVERED)
+	find $(COVERED) \( -name '*.so' -o -name _rle.c \) -delete
+	cd $(COVERED) && KLINGMASK_LINETRACE=1 $(CURDIR)/$(RUN)/python setup.py --quiet build_ext --inplace
+	cd $(COVERED) && PYTHONPATH=$(COVERED)/src:$(CURDIR) HYPOTHESIS_PROFILE=quick \
+		$(CURDIR)/$(RUN)/python -m coverage run -m pytest --quiet \
+		--numprocesses auto --maxprocesses 8 --dist loadscope --rootdir $(CURDIR) \
+		$(foreach name,resources package readme,--ignore $(CURDIR)/tests/test_$(name).py) $(CURDIR)/tests
+	cd $(COVERED) && $(CURDIR)/$(RUN)/python -m coverage combine --quiet
+	cd $(COVERED) && $(CURDIR)/$(RUN)/python -m coverage report
 
 # Times everything against the field; rewrites the README's table and plot.
 bench: $(VENV)/bench.stamp

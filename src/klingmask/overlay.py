@@ -44,7 +44,7 @@ KLING_ALPHA = 163
 _BASE = (
     KLING_GREEN,
     (0, 114, 178),  # blue
-    (213, 94, 0),  # vermillion
+    (213, 94, 0),  # vermilion
     (204, 121, 167),  # reddish purple
     (86, 180, 233),  # sky blue
     (230, 159, 0),  # orange
