@@ -62,7 +62,7 @@ static uint64_t room_for(uint64_t n_pieces)
 
 static uint64_t clamp(int64_t at, uint32_t end)
 {
-    return at < 0 ? 0 : at > (int64_t)end ? end : (uint64_t)at;
+    return at<0 ? 0 : at>(int64_t) end ? end : (uint64_t)at;
 }
 
 static void draw_box(km_box box, km_output *output)
