@@ -76,20 +76,24 @@ build/test_core build/test_core_32: $(CORE) $(wildcard tests/core/*.[ch])
 		$(filter %.c,$^) -o $@
 
 # How much of the Python and the Cython code the tests run. Cython's lines are seen in a build of
-# their own only, a slow one; tests of time, memory and packages are left out.
+# their own only, a slow one. It is translated in /, so that the names of its files are absolute:
+# commands run elsewhere. Tests of time, memory and packages are left out.
 COVERED := $(CURDIR)/build/coverage
+UNCOVERED := $(addprefix $(CURDIR)/tests/test_,interrupts.py package.py readme.py resources.py)
+coverage: PYTHON := $(CURDIR)/$(RUN)/python
 coverage: $(VENV)/dev.stamp
 	rm -rf $(COVERED)
 	mkdir -p $(COVERED)
 	cp -r src setup.py pyproject.toml README.md LICENSE $(COVERED)
 	find $(COVERED) \( -name '*.so' -o -name _rle.c \) -delete
-	cd $(COVERED) && KLINGMASK_LINETRACE=1 $(CURDIR)/$(RUN)/python setup.py --quiet build_ext --inplace
+	cd / && $(PYTHON) -m cython -3 -X linetrace=True -I $(COVERED)/src $(COVERED)/src/klingmask/_rle.pyx
+	cd $(COVERED) && CFLAGS=-DCYTHON_TRACE_NOGIL=1 $(PYTHON) setup.py --quiet build_ext --inplace
 	cd $(COVERED) && PYTHONPATH=$(COVERED)/src:$(CURDIR) HYPOTHESIS_PROFILE=quick \
-		$(CURDIR)/$(RUN)/python -m coverage run -m pytest --quiet \
+		$(PYTHON) -m coverage run -m pytest --quiet \
 		--numprocesses auto --maxprocesses 8 --dist loadscope --rootdir $(CURDIR) \
-		$(foreach name,resources package readme,--ignore $(CURDIR)/tests/test_$(name).py) $(CURDIR)/tests
-	cd $(COVERED) && $(CURDIR)/$(RUN)/python -m coverage combine --quiet
-	cd $(COVERED) && $(CURDIR)/$(RUN)/python -m coverage report
+		$(addprefix --ignore ,$(UNCOVERED)) $(CURDIR)/tests
+	cd $(COVERED) && $(PYTHON) -m coverage combine --quiet
+	cd $(COVERED) && $(PYTHON) -m coverage report
 
 # Times everything against the field; rewrites the README's table and plot.
 bench: $(VENV)/bench.stamp

@@ -1,6 +1,5 @@
 """The one extension; everything else about the package is in pyproject.toml."""
 
-import os
 from pathlib import Path
 
 import numpy
@@ -21,9 +20,6 @@ class BuildExt(build_ext):
             extension.extra_compile_args = (
                 ["/std:c11", "/O2"] if msvc else ["-std=c11", "-O3", "-g0"]
             )
-            if os.environ.get("KLINGMASK_LINETRACE"):  # `make coverage`: slow, reports each line
-                extension.cython_directives = {"linetrace": True}
-                extension.define_macros.append(("CYTHON_TRACE_NOGIL", "1"))
         super().build_extensions()
 
 

@@ -1,7 +1,6 @@
 # How the core is called: SIMD level, GIL, interruption, threads.
 
 cdef extern from "Python.h":
-    void *PyEval_SaveThread()
     void PyEval_RestoreThread(void *state)
     void *PyErr_Occurred()
     int PyErr_CheckSignals() noexcept
@@ -23,6 +22,16 @@ simd_level = _select_simd(os.environ.get("KLINGMASK_SIMD") or None)
 
 # ---- the GIL ----
 
+cdef extern from *:
+    """
+    #ifdef CYTHON_TRACE_NOGIL /* `make coverage`: Python code runs between any two lines */
+    #define save_thread() NULL
+    #else
+    #define save_thread() PyEval_SaveThread()
+    #endif
+    """
+    void *save_thread()
+
 cdef enum:
     # Releasing and retaking the GIL takes as long as working on this many bytes of text, runs or
     # pixels. Calls with less work keep it.
@@ -34,7 +43,7 @@ cdef inline void *_release_gil(uint64_t work) noexcept:
 
     Between this and `_take_gil`, only call the core. Compute all arguments before.
     """
-    return PyEval_SaveThread() if work >= GIL_RELEASE_FROM else NULL
+    return save_thread() if work >= GIL_RELEASE_FROM else NULL
 
 
 cdef inline void _take_gil(void *released) noexcept:
