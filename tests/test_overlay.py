@@ -245,6 +245,14 @@ def test_the_first_six_colours_differ_for_all_eyes(sight: str) -> None:
     assert min(distances) > 15  # just noticeable is 2.3
 
 
+def test_ids_and_numbers_of_any_kind() -> None:
+    image = np.zeros((1, 2, 3), np.uint8)
+    mask = km.Mask.from_bbox((1, 2), (0, 0, 1, 1))
+    assert km.overlay(image, {"\udcff": mask}).any()  # of a file name that is no text
+    for opacity in (np.int8(1), np.float32(1), 1, True):
+        assert km.overlay(image, mask, (9, 8, 7), opacity)[0, 0].tolist() == [9, 8, 7]
+
+
 def test_colours_stay_with_their_objects() -> None:
     colors = [palette_color(index) for index in range(18)]
     assert len(set(colors)) == 18

@@ -82,7 +82,7 @@ def palette_color(object_id: object) -> tuple[int, int, int]:
     """
     if isinstance(object_id, (int, np.integer)):
         return PALETTE[int(object_id) % len(PALETTE)]
-    return PALETTE[zlib.crc32(str(object_id).encode()) % len(PALETTE)]
+    return PALETTE[zlib.crc32(str(object_id).encode(errors="surrogatepass")) % len(PALETTE)]
 
 
 @overload
@@ -173,10 +173,10 @@ def overlay(
     if _is_pil(image):
         from PIL.Image import fromarray
 
-        from klingmask.pictures import pixels
+        from klingmask.pictures import pixels_of
 
         laid = overlay(
-            pixels(image),
+            pixels_of(image),
             masks,
             colors,
             opacity,
@@ -296,9 +296,9 @@ def cutout(image: Any, mask: RLELike, *, crop: bool = False) -> Any:
     if _is_pil(image):
         from PIL.Image import fromarray
 
-        from klingmask.pictures import pixels
+        from klingmask.pictures import pixels_of
 
-        return fromarray(cutout(pixels(image), mask, crop=crop))
+        return fromarray(cutout(pixels_of(image), mask, crop=crop))
     picture, found = _checked_picture(image), Mask.from_rle(mask)
     _check_size(found, picture, "the mask")
     if crop:
@@ -388,7 +388,7 @@ def _color(color: Color, channels: int) -> tuple[int, ...]:
 def _opacity(value: float) -> int:
     if not 0 <= value <= 1:
         raise RLEError(f"opacity must be between 0 and 1, got {_shown(value)}")
-    return round(value * 255)
+    return round(float(value) * 255)
 
 
 def _outline(value: int) -> int:

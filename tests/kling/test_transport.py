@@ -99,7 +99,7 @@ def test_a_timeout_may_be_one_number(service: Service, make: Callable[..., Kling
         (b"", "an empty body"),
         (b'{"code": 0, "data"', '"code"'),
         (b"[1, 2]", "1, 2"),
-        (b'{"data": {}}', 'expected: \'{"data": {}}\''),
+        (b'{"data": {}}', "expected: '{\"data\": {}}'"),
         (b'{"code": "0"}', "data should be of the type dict"),
         (b"[" * 100_000, "[["),
     ],

@@ -64,7 +64,8 @@ def _plurality(MaskArray masks not None, cnp.ndarray groups not None, uint32_t n
     _require_one_size(masks.items(), masks.n)
     if masks.n == 0:
         return _new_mask_array(0)
-    if groups.dtype != np.uint32 or (<object>groups).shape != (masks.n,) or groups.max() >= n_groups:
+    shape = (<object>groups).shape
+    if groups.dtype != np.uint32 or shape != (masks.n,) or groups.max() >= n_groups:
         raise RLEError(f"each of {masks.n} masks needs a group below {n_groups}, as uint32")
     cdef const uint32_t *group = <const uint32_t *>cnp.PyArray_DATA(groups)
     cdef MaskArray winners = _new_mask_array(n_groups)

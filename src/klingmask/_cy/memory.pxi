@@ -7,8 +7,8 @@ cdef extern from *:
     #include <sys/mman.h>
     #include <unistd.h>
     #endif
-    /* Ask for huge pages. The first write to a page is a page fault, which takes longer than to fill
-     * a page of 4 KiB with runs. Where the system refuses, nothing changes. */
+    /* Ask for huge pages. The first write to a page is a page fault, which takes longer than
+     * filling a page of 4 KiB with runs. If the system refuses, nothing changes. */
     static void advise_huge_pages(void *memory, size_t size)
     {
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
@@ -172,7 +172,7 @@ cdef void *_take_kept(size_t i) noexcept nogil:
 
 
 cdef void *_find_kept(size_t size) noexcept nogil:
-    """The block that was freed last, of those with room for `size` bytes but not over twice that."""
+    """The last freed block with room for `size` bytes, but not for over twice that; or NULL."""
     cdef size_t i
     with _kept_lock:
         i = _n_kept

@@ -41,7 +41,8 @@ cdef inline object _integer(object value, str name):
 cdef object _other_integer(object value, str name):
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, got {_shown(value)}")
-    return int.__index__(operator.index(value))  # exact: methods of a subclass could run the caller's code
+    # Exactly an int: methods of a subclass could run the caller's code.
+    return int.__index__(operator.index(value))
 
 
 cdef int64_t _clamped(object value, str name) except? -1:

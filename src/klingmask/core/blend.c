@@ -210,7 +210,7 @@ static bool lay_each(const km_ready *group, unsigned channels, uint8_t *pixels, 
 /* Blends the layers of a group row by row of the image: a row stays in the L1 cache for all layers.
  */
 static bool lay_by_rows(const km_ready *group, unsigned channels, uint8_t *pixels, ptrdiff_t stride,
-                      km_watch *watch)
+                        km_watch *watch)
 {
     uint64_t top = UINT64_MAX, end = 0;
     for (const km_ready *one = group; one; one = one->next) {

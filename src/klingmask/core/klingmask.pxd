@@ -168,8 +168,8 @@ cdef extern from "klingmask.h" nogil:
     bint km_paint(const km_painting *how, const km_mask *masks, const km_stack *stack,
                   uint64_t *scratch, km_watch *watch)
     bint km_paint_rles(const km_painting *how, const km_rle *rles, bint strict,
-                          const km_stack *stack, uint32_t *runs, uint64_t *scratch,
-                          km_failure *failure, km_watch *watch)
+                       const km_stack *stack, uint32_t *runs, uint64_t *scratch,
+                       km_failure *failure, km_watch *watch)
 
     ctypedef enum km_progress:
         KM_DONE
