@@ -249,7 +249,8 @@ def test_ids_and_numbers_of_any_kind() -> None:
     image = np.zeros((1, 2, 3), np.uint8)
     mask = km.Mask.from_bbox((1, 2), (0, 0, 1, 1))
     assert km.overlay(image, {"\udcff": mask}).any()  # of a file name that is no text
-    for opacity in (np.int8(1), np.float32(1), 1, True):
+    opacities: list[Any] = [np.int8(1), np.float32(1), 1, True]
+    for opacity in opacities:
         assert km.overlay(image, mask, (9, 8, 7), opacity)[0, 0].tolist() == [9, 8, 7]
 
 
