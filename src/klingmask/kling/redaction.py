@@ -12,9 +12,13 @@ from typing import Any
 
 __all__ = ["clean", "cleaned", "redacted", "remember", "without_queries"]
 
-MIN_LENGTH = 8
-"""Characters of the shortest secret that is redacted. The service's keys are longer, and a
-shorter text may be a word of a message."""
+MIN_LENGTH = 4
+"""Characters of the shortest secret that is redacted."""
+MAX_WORD = 7
+"""Up to so many lower-case letters are taken for a word, which messages may need, and not for a
+key; the service's keys are longer."""
+MIN_BASE64 = 6
+"""Characters of the shortest piece of base64 that is redacted."""
 MAX_KNOWN = 1000
 """Number of secrets that are remembered; the least recently used are forgotten."""
 
@@ -31,7 +35,8 @@ def remember(*secrets: str) -> None:
     with _lock:
         new = False
         for secret in secrets:
-            if len(secret) >= MIN_LENGTH:
+            is_word = len(secret) <= MAX_WORD and secret.isalpha() and secret.islower()
+            if len(secret) >= MIN_LENGTH and not is_word:
                 pattern = _known.pop(secret, None)
                 new |= pattern is None
                 _known[secret] = pattern or _pattern(secret)
@@ -99,7 +104,7 @@ def _printable(text: str) -> str:
 
 def _pattern(secret: str) -> re.Pattern[str]:
     """Return a pattern for a secret as it is, escaped, or in base64."""
-    texts = [secret, *_in_base64(secret)]
+    texts = [secret, *(text for text in _in_base64(secret) if len(text) >= MIN_BASE64)]
     return re.compile("|".join("".join(map(_escaped, text)) for text in texts))
 
 
