@@ -103,6 +103,13 @@ def test_no_part_of_a_secret_is_left_at_a_cut(limit: int) -> None:
             assert not any(part in text for part in parts(spell(KEY)[3:-6]))
 
 
+@pytest.mark.parametrize("unit", ["\\", "%25", "%5c", "&#", "/", "&#0000", "https://", "sk-live/"])
+def test_a_text_of_marks_takes_linear_time(unit: str) -> None:
+    """Quadratic time would be minutes."""
+    remember(KEY, f"/{KEY}", f"\\{KEY}", f"&{KEY}")
+    assert clean(unit * 100_000) == unit * 100_000
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

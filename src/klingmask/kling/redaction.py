@@ -17,6 +17,8 @@ MIN_LENGTH = 4
 MAX_WORD = 7
 """Up to so many lower-case letters are taken for a word, which messages may need, and not for a
 key; the service's keys are longer."""
+LONGEST_ESCAPE = 24
+"""Characters that an escaped character may have: 8 backslashes, and ``%252525`` and more."""
 MIN_BASE64 = 6
 """Characters of the shortest piece of base64 that is redacted."""
 MAX_KNOWN = 1000
@@ -63,9 +65,9 @@ def clean(text: str, limit: int | None = None) -> str:
     limit : int, optional
         Number of characters to keep. If that cuts a secret, no part of it is left.
     """
-    if limit is not None and len(text) > 10 * limit:
-        longest = 6 * max(map(len, _known), default=0)  # an escaped character has up to 6
-        text = redacted(text[: 10 * limit])[: -longest or None]
+    longest = LONGEST_ESCAPE * max(map(len, _known), default=0)
+    if limit is not None and len(text) > 10 * limit + longest:
+        text = redacted(text[: 10 * limit + longest])[: -longest or None]
     text = _printable(without_queries(redacted(text)))
     return text if limit is None else text[:limit]
 
@@ -110,7 +112,7 @@ def _pattern(secret: str) -> re.Pattern[str]:
 
 def _in_url(mark: str) -> str:
     """Return a pattern for a character as it is, percent-encoded, or encoded several times."""
-    return rf"(?:{re.escape(mark)}|%(?:25)*{ord(mark):02x})"
+    return rf"(?:{re.escape(mark)}|%(?:25){{0,3}}{ord(mark):02x})"
 
 
 _BACKSLASH, _AMPERSAND, _HASH, _SEMICOLON = map(_in_url, "\\&#;")
@@ -121,9 +123,10 @@ def _escaped(character: str) -> str:
     if character.isalnum():
         return character
     code = ord(character)
-    html = [f"{_HASH}0*{code}", f"{_HASH}x0*{code:x}", _HTML_NAMES.get(character, "")]
+    html = [f"{_HASH}0{{0,5}}{code}", f"{_HASH}x0{{0,5}}{code:x}", _HTML_NAMES.get(character, "")]
     entity = f"{_AMPERSAND}(?:{'|'.join(filter(None, html))}){_SEMICOLON}"
-    return f"(?i:{_BACKSLASH}*(?:{_in_url(character)}|u{code:04x}|{entity}))"
+    # Each repetition has an end, so that a text of backslashes takes linear time.
+    return f"(?i:{_BACKSLASH}{{0,8}}(?:{_in_url(character)}|u{code:04x}|{entity}))"
 
 
 def _in_base64(secret: str) -> Iterator[str]:
