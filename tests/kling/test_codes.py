@@ -109,19 +109,19 @@ ADVICE: list[tuple[Fault, str]] = [
     (Fault(400, body=b'{"code": 1201, "message": null}'), "gave no reason"),
     (
         Fault(400, body=b"<html>Bad Request</html>"),
-        "not the service.s; check base_url",
+        "not the service.s; check the base URL",
     ),
-    (Fault(400, body=b""), "not the service.s; check base_url"),
-    (Fault(404, body=b"<html>"), "not the service.s; check base_url"),
-    (Fault(405, body=b"<html>"), "not the service.s; check base_url"),
-    (Fault(404, 1202, "wrong method"), "has no such call; check base_url"),
+    (Fault(400, body=b""), "not the service.s; check the base URL"),
+    (Fault(404, body=b"<html>"), "not the service.s; check the base URL"),
+    (Fault(405, body=b"<html>"), "not the service.s; check the base URL"),
+    (Fault(404, 1202, "wrong method"), "has no such call; check the base URL"),
     (Fault(404, 1203, "no task"), "check the id and the account"),
     (Fault(429, 1302, "slow down"), "send fewer requests"),
     (Fault(429, 1303, "too many"), "wait until running tasks have ended"),
     (Fault(429, 1101, ""), "gave no reason .*; top up the account"),
     (Fault(400, 1301, "violence"), "change the prompt"),
     (Fault(500, 5000, "oops"), "try again later"),
-    (Fault(302, 0, headers={"Location": "/"}), "check base_url"),
+    (Fault(302, 0, headers={"Location": "/"}), "check the base URL"),
 ]
 
 

@@ -24,7 +24,7 @@ def test_what_was_not_sent_is_not_said_to_be_refused(client: KlingClient) -> Non
     with pytest.raises(kling.InvalidRequestError) as caught:
         client.list_tasks(0)
     assert str(caught.value) == (
-        "page_num goes from 1 to 1000, got 0; nothing was sent; correct it and call again"
+        "page_num goes from 1 to 1000, got 0; nothing was sent; correct it and try again"
     )
 
 

@@ -62,7 +62,7 @@ _GATEWAY_REFUSED = (401, 403, 413, 429)
 """The statuses with which a gateway refuses a request instead of passing it on."""
 
 _ADVICE = {
-    1202: "the service has no such call; check base_url, or update klingmask",
+    1202: "the service has no such call; check the base URL, or update klingmask",
     1302: "send fewer requests, or raise the client's retry_for",
 }
 
@@ -111,7 +111,7 @@ def advice_for(kind: type[KlingError], code: int | None, reason: str) -> str | N
         The service's message, which may be empty.
     """
     if code is None and kind in (InvalidRequestError, NotFoundError):
-        return "this reply is not the service's; check base_url and the proxies on the way"
+        return "this reply is not the service's; check the base URL and the proxies on the way"
     if code in _ADVICE:
         return _ADVICE[code]
     if kind is not InvalidRequestError:

@@ -140,7 +140,7 @@ class AccountError(KlingError):
 class InvalidRequestError(KlingError, ValueError):
     """A wrong parameter, found before anything was sent, or by the service."""
 
-    advice = "nothing was sent; correct it and call again"
+    advice = "nothing was sent; correct it and try again"
 
 
 class NotFoundError(KlingError):
@@ -246,7 +246,7 @@ class UnknownOutcomeError(KlingError):
             code=None if last is None else last.code,
             status=None if last is None else last.status,
             request_id=None if last is None else last.request_id,
-            advice=f"call get_task(external_task_id={external_task_id!r}) "
+            advice=f"ask get_task(external_task_id={external_task_id!r}) "
             "before you create it again",
             outcome="unknown",
         )

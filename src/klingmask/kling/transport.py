@@ -380,7 +380,7 @@ def _parse_reply(
             f"{request}: a redirect {f'to {shown_url(target)}' if target else 'to nowhere'}, "
             "which is not followed",
             status=status,
-            advice="check base_url",
+            advice="check the base URL",
             outcome="unknown",
         )
     try:
