@@ -57,3 +57,5 @@ def pixel_limit() -> Any:
 # A shell starts what goes on in the background deaf to SIGINT, and all that this starts in
 # turn: then no test could interrupt anything.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):  # nohup ignores this one, and all that it starts in turn
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
