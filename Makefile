@@ -76,8 +76,8 @@ build/test_core build/test_core_32: $(CORE) $(wildcard tests/core/*.[ch])
 		$(filter %.c,$^) -o $@
 
 # How much of the Python and the Cython code the tests run. Cython's lines are seen in a build of
-# their own only, a slow one. It is translated in /, so that the names of its files are absolute:
-# commands run elsewhere. Tests of time, memory and packages are left out.
+# their own only, a slow one. It is translated from another folder, so that the names of its files
+# are absolute: commands run elsewhere. Tests of time, memory and packages are left out.
 COVERED := $(CURDIR)/build/coverage
 UNCOVERED := $(addprefix $(CURDIR)/tests/test_,interrupts.py package.py readme.py resources.py)
 coverage: PYTHON := $(CURDIR)/$(RUN)/python
@@ -86,7 +86,7 @@ coverage: $(VENV)/dev.stamp
 	mkdir -p $(COVERED)
 	cp -r src setup.py pyproject.toml README.md LICENSE $(COVERED)
 	find $(COVERED) \( -name '*.so' -o -name _rle.c \) -delete
-	cd / && $(PYTHON) -m cython -3 -X linetrace=True -I $(COVERED)/src $(COVERED)/src/klingmask/_rle.pyx
+	cd tests && $(PYTHON) -m cython -3 -X linetrace=True -I $(COVERED)/src $(COVERED)/src/klingmask/_rle.pyx
 	cd $(COVERED) && CFLAGS=-DCYTHON_TRACE_NOGIL=1 $(PYTHON) setup.py --quiet build_ext --inplace
 	cd $(COVERED) && PYTHONPATH=$(COVERED)/src:$(CURDIR) HYPOTHESIS_PROFILE=quick \
 		$(PYTHON) -m coverage run -m pytest --quiet \
